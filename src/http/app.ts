@@ -1,0 +1,165 @@
+// The Fastify app: plugins, then routes, in reading order. Nothing listens here (server.ts does).
+import { randomBytes } from 'node:crypto'
+import type { Socket } from 'node:net'
+import cors from '@fastify/cors'
+import swaggerUi from '@fastify/swagger-ui'
+import Fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type FastifyServerOptions,
+  LogController,
+} from 'fastify'
+import { ProblemError } from '../core/errors.ts'
+import { LIMITS } from '../protocol/limits.ts'
+import { POSTHORN_HEADER, PROTOCOL_VERSION } from '../protocol/names.ts'
+import type { HttpContext } from './context.ts'
+import { describeRoutes } from './openapi.ts'
+import { authenticateRoutes } from './plugins/authenticate.ts'
+import { readBodies } from './plugins/body.ts'
+import { guardHttp } from './plugins/guard.ts'
+import { loggerOptions, logRequests } from './plugins/log.ts'
+import { answerClientError, MAX_HEAD_BYTES, sendProblem } from './plugins/problems.ts'
+import { eventRoutes } from './routes/events.ts'
+import { messageRoutes } from './routes/messages.ts'
+import { pageRoutes } from './routes/pages.ts'
+import { roomRoutes } from './routes/rooms.ts'
+import { documentRoutes, healthRoutes } from './routes/server.ts'
+import { sessionRoutes } from './routes/sessions.ts'
+
+/** Above the 60 s of balancers, which else reuse a connection that we are closing (networks, R35). */
+const KEEP_ALIVE_MS = 76_000
+const HEAD_TIMEOUT_MS = 10_000
+/** For a request to arrive whole: 256 KiB at 10 kB/s. Answers may take as long as they take. */
+const REQUEST_TIMEOUT_MS = 30_000
+const CHECK_TIMEOUTS_MS = 2_000
+const PREFLIGHT_SECONDS = 7200
+const EXPOSED_HEADERS = [
+  POSTHORN_HEADER,
+  'Allow',
+  'Idempotent-Replayed',
+  'Preference-Applied',
+  'RateLimit',
+  'RateLimit-Policy',
+  'Retry-After',
+  'WWW-Authenticate',
+]
+
+export async function buildApp(
+  context: HttpContext,
+  logStream?: { write(line: string): void },
+): Promise<FastifyInstance> {
+  const { basePath } = context.http
+  const problems = { basePath, onRefused: context.metrics.onRefused }
+  const app = Fastify(fastifyOptions(context, logStream))
+  // Schemas describe; bodies are checked by `bodyReader`, answers are written by hand or as they are.
+  app.setValidatorCompiler(() => () => true)
+  app.setSerializerCompiler(() => JSON.stringify)
+  app.addHook('onRequest', async (_request, reply) => {
+    reply.header(POSTHORN_HEADER, PROTOCOL_VERSION)
+  })
+  logRequests(app)
+  const methodsOf = guardHttp(app)
+  app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, problems))
+  app.setNotFoundHandler((request, reply) => {
+    const allow = methodsOf(request)
+    const error = allow
+      ? new ProblemError('method-not-allowed', { allow })
+      : new ProblemError('not-found')
+    return sendProblem(error, request, reply, problems)
+  })
+  readBodies(app)
+  await describeRoutes(app, basePath, context.version)
+  await app.register(
+    async (prefixed) => {
+      await prefixed.register(async (operators) => {
+        authenticateRoutes(operators, context)
+        healthRoutes(operators, context)
+      })
+      await prefixed.register(async (api) => {
+        await api.register(cors, corsOptions(context))
+        await api.register(async (open) => {
+          authenticateRoutes(open, context)
+          open.addHook('onRequest', noStore)
+          sessionRoutes(open, context)
+          messageRoutes(open, context)
+          eventRoutes(open, context)
+          roomRoutes(open, context)
+          documentRoutes(open)
+          pageRoutes(open, basePath)
+        })
+        await api.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
+      })
+    },
+    { prefix: basePath },
+  )
+  await app.ready()
+  return app
+}
+
+function fastifyOptions(
+  context: HttpContext,
+  stream?: { write(line: string): void },
+): FastifyServerOptions {
+  const { tls, trustProxy, basePath } = context.http
+  const { onRefused } = context.metrics
+  const timeouts = {
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    headersTimeout: HEAD_TIMEOUT_MS,
+    connectionsCheckingInterval: CHECK_TIMEOUTS_MS,
+    maxHeaderSize: MAX_HEAD_BYTES,
+    // Node would refuse a missing Host in its own words; guardHttp does it in ours.
+    requireHostHeader: false,
+  }
+  const transport = tls
+    ? {
+        http2: true,
+        https: { ...timeouts, ...tls, allowHTTP1: true },
+        http2SessionTimeout: KEEP_ALIVE_MS,
+      }
+    : { http: timeouts }
+  return {
+    ...transport,
+    logger: loggerOptions(context.http.logLevel, stream),
+    // Requests are logged by plugins/log, without what must not be in a log.
+    logController: new LogController({ disableRequestLogging: true }),
+    requestIdHeader: false,
+    genReqId: requestIds(),
+    bodyLimit: LIMITS.requestBytesMax,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    trustProxy: trustProxy.length > 0 ? trustProxy : false,
+    routerOptions: { maxParamLength: 1024 },
+    return503OnClosing: false,
+    frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
+      reply.header(POSTHORN_HEADER, PROTOCOL_VERSION)
+      sendProblem(error, request, reply, { basePath, onRefused })
+    },
+    clientErrorHandler: (error: Error, socket: Socket) =>
+      answerClientError(basePath, onRefused, error, socket),
+  } as unknown as FastifyServerOptions
+}
+
+function corsOptions({ http }: HttpContext) {
+  return {
+    origin: http.corsOrigins,
+    methods: ['GET', 'HEAD', 'POST'],
+    exposedHeaders: EXPOSED_HEADERS,
+    maxAge: PREFLIGHT_SECONDS,
+    // OPTIONS is answered and never needed: also without the headers of a preflight.
+    strictPreflight: false,
+  }
+}
+
+async function noStore(_request: unknown, reply: { header(name: string, value: string): unknown }) {
+  reply.header('Cache-Control', 'no-store')
+  reply.header('Referrer-Policy', 'no-referrer')
+  reply.header('X-Content-Type-Options', 'nosniff')
+}
+
+/** Unique over restarts, short enough to read out. */
+function requestIds(): () => string {
+  const boot = randomBytes(4).toString('hex')
+  let count = 0
+  return () => `${boot}-${(++count).toString(36)}`
+}

@@ -1,0 +1,55 @@
+// What HTTP itself demands and Node or Fastify leave open: one Host header (RFC 9112, 3.2), no
+// unknown Expect, and the verbs that a path takes, for `Allow` (RFC 9110, 15.5.6).
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import { ProblemError } from '../../core/errors.ts'
+
+/** @returns a function that names the verbs of a request's path, undefined where there is none */
+export function guardHttp(app: FastifyInstance): (request: FastifyRequest) => string[] | undefined {
+  const paths = new Map<string, { pattern: RegExp; methods: Set<string> }>()
+  app.addHook('onRoute', ({ url, method }) => {
+    const path = paths.get(url) ?? { pattern: toPattern(url), methods: new Set(['OPTIONS']) }
+    for (const name of [method].flat()) path.methods.add(name)
+    // The catch-all that answers OPTIONS is no path.
+    if (!url.endsWith('*')) paths.set(url, path)
+  })
+  app.addHook('onRequest', async ({ raw }) => {
+    if (raw.httpVersionMajor === 1 && !hasOneHost(raw)) {
+      throw new ProblemError('invalid-request', { detail: 'Expected one Host header.' })
+    }
+  })
+  const server = app.server as Server
+  server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+    Object.assign(request, { expectationFailed: true })
+    server.emit('request', request, response)
+  })
+  app.addHook('onRequest', async ({ raw }) => {
+    if ((raw as { expectationFailed?: boolean }).expectationFailed) {
+      throw new ProblemError('invalid-request', {
+        detail: 'This Expect is not known.',
+        status: 417,
+      })
+    }
+  })
+  return ({ url }) => {
+    const path = url.split('?', 1)[0] as string
+    const found = [...paths.values()].filter(({ pattern }) => pattern.test(path))
+    if (found.length === 0) return undefined
+    return [...new Set(found.flatMap(({ methods }) => [...methods]))].sort()
+  }
+}
+
+function hasOneHost({ rawHeaders, httpVersionMinor }: IncomingMessage): boolean {
+  let hosts = 0
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index] as string
+    if (name.length === 4 && name.toLowerCase() === 'host') hosts += 1
+  }
+  return hosts === 1 || (hosts === 0 && httpVersionMinor === 0)
+}
+
+/** `/rooms/:room/join` as a regular expression. */
+const toPattern = (url: string) => {
+  const literal = url.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')
+  return new RegExp(`^${literal.replace(/:[a-z]+/g, '[^/]+')}$`)
+}
