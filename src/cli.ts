@@ -4,18 +4,15 @@
 // that cannot be had ends with 69; SIGTERM and SIGINT end `serve` with 0.
 // The server, its document and the token library are loaded only by the command that needs them.
 import { readFileSync } from 'node:fs'
+import { type Config, readConfig, SETTINGS } from './config/config.ts'
 import {
-  type Config,
   ConfigError,
   describeSettings,
-  duration,
-  list,
-  readConfig,
   readSettings,
   refuse,
-  SETTINGS,
   type Settings,
-} from './config.ts'
+} from './config/settings.ts'
+import { duration, list } from './config/values.ts'
 import { isAddress, isRoomName } from './protocol/address.ts'
 import { LIMITS } from './protocol/limits.ts'
 import { GUEST_PREFIX } from './protocol/names.ts'
@@ -231,7 +228,7 @@ function exitAfterListening(error: NodeJS.ErrnoException, { host, port }: Config
 // ── token ────────────────────────────────────────────────────────────────────────────────────────
 
 async function token(argv: string[]): Promise<number> {
-  const { values, given, problems } = readSettings(TOKEN_SETTINGS, argv, process.env)
+  const { values, given, problems } = readSettings(TOKEN_SETTINGS, argv, process.env, SETTINGS)
   if (!given.has('peer')) problems.push('--peer is needed')
   if (!given.has('secret')) {
     problems.push(

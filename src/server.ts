@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { Tokens } from './auth/tokens.ts'
-import type { Config } from './config.ts'
+import type { Config } from './config/config.ts'
 import { type Clock, systemClock } from './core/clock.ts'
 import { StreamSweep } from './delivery/event-stream.ts'
 import { Hub } from './delivery/hub.ts'
@@ -101,7 +101,7 @@ export async function buildServer(config: Config, environment: Environment = {})
 
 /** An app that is only asked for its document. */
 export async function buildForDocument(): Promise<FastifyInstance> {
-  const { readConfig } = await import('./config.ts')
+  const { readConfig } = await import('./config/config.ts')
   const { app } = await buildServer({ ...readConfig([], {}), logLevel: 'silent' })
   return app
 }

@@ -4,7 +4,8 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { type Config, ConfigError, describeSettings, readConfig, SETTINGS } from '../src/config.ts'
+import { type Config, readConfig, SETTINGS } from '../src/config/config.ts'
+import { ConfigError, describeSettings } from '../src/config/settings.ts'
 
 const SECRET = randomBytes(32).toString('base64')
 const OTHER_SECRET = randomBytes(32).toString('base64')

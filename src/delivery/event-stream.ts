@@ -111,21 +111,18 @@ export class EventStream {
 
   async #deliver(first: Reading): Promise<ByeReason | 'gone'> {
     this.#open(first)
-    let page = first
     this.#beatDue = true
-    for (;;) {
-      const slow = await this.#writePage(page)
-      if (slow) return slow
+    for (let page = first; ; page = await this.#readPage(false)) {
+      // A gap after the opening: the reader comes back and is told at once what it missed.
+      if (page.reset && page !== first) return 'slow-reader'
+      const reason = await this.#writePage(page)
+      if (reason) return reason
       if (page.entries.length < PAGE_MESSAGES || page.cursor === page.newest) {
         this.#warn()
         this.#beat(page)
-        if (this.#read.ended) return this.#read.ended
         await this.#read.wait(this.#context.clock)
       }
-      if (this.#read.ended === 'gone') return 'gone'
-      page = await this.#readPage(false)
-      // The rest of a mailbox that lost something is for the reader to ask for, with its cursor.
-      if (page.reset) return 'slow-reader'
+      if (this.#read.ended) return this.#read.ended
     }
   }
 

@@ -37,26 +37,27 @@ export interface Page extends Reading {
 /** Waits for a page. The caller opens the read (listen first) and closes it. */
 export async function pollPage(context: DeliveryContext, request: PollRequest): Promise<Page> {
   const { clock, store } = context
-  const { read, since, limit } = request
-  const deadline = clock.now() + request.waitMs
+  const { read, since, limit, waitMs } = request
+  const deadline = clock.now() + waitMs
   const step = { peer: read.peer, since, limit, acknowledge: true }
   for (let lingered = false; ; ) {
     const now = clock.now()
     const reading = await store.readSince({ ...step, now })
-    const { ended, proof, n } = read
-    const waitMs = Math.min(deadline, read.expiresAt) - now
-    if (reading.reset || ended || proof !== undefined || waitMs <= 0 || request.waitMs <= 0) {
-      return { ...reading, n, proof }
-    }
+    const page = { ...reading, n: read.n, proof: read.proof }
+    const leftMs = Math.min(deadline, read.expiresAt) - now
+    const isOver = reading.reset || read.ended || read.proof !== undefined || leftMs <= 0
+    if (isOver) return page
     if (reading.entries.length > 0) {
       // What comes in a burst is stored within the same turn of the event loop: one page for it.
-      if (lingered || reading.entries.length >= limit) return { ...reading, n, proof }
+      if (lingered || reading.entries.length >= limit) return page
       lingered = true
       await nextTick()
-      continue
+    } else {
+      lingered = false
+      await read.wait(clock, leftMs)
+      // The mailbox may be gone with its session: an ended poll is answered with what was known.
+      if (read.ended) return page
     }
-    await read.wait(clock, waitMs)
-    lingered = false
   }
 }
 

@@ -1,7 +1,7 @@
 // The Fastify app: plugins, then routes, in reading order. Nothing listens here (server.ts does).
 import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
-import cors from '@fastify/cors'
+import cors, { type FastifyCorsOptions } from '@fastify/cors'
 import swaggerUi from '@fastify/swagger-ui'
 import Fastify, {
   type FastifyInstance,
@@ -68,6 +68,7 @@ export async function buildApp(
       : new ProblemError('not-found')
     return sendProblem(error, request, reply, problems)
   })
+  await app.register(cors, corsOptions(context))
   readBodies(app)
   await describeRoutes(app, basePath, context.version)
   await app.register(
@@ -77,7 +78,6 @@ export async function buildApp(
         healthRoutes(operators, context)
       })
       await prefixed.register(async (api) => {
-        await api.register(cors, corsOptions(context))
         await api.register(async (open) => {
           authenticateRoutes(open, context)
           open.addHook('onRequest', noStore)
@@ -140,7 +140,8 @@ function fastifyOptions(
   } as unknown as FastifyServerOptions
 }
 
-function corsOptions({ http }: HttpContext) {
+/** Every answer has CORS headers, refusals too, so that scripts can read them. */
+function corsOptions({ http }: HttpContext): FastifyCorsOptions {
   return {
     origin: http.corsOrigins,
     methods: ['GET', 'HEAD', 'POST'],

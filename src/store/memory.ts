@@ -463,6 +463,7 @@ export class MemoryStore implements Store {
     const mailbox = new Mailbox(floor, reason, this.#generation, this.#observer)
     const record: PeerRecord = { address, mailbox, rooms: new Set(), tickets: [] }
     this.#peers.set(address, record)
+    this.#due.peers.add(address, now)
     getOrMake(this.#names, nameOf(address), () => new Set<Address>()).add(address)
     return record
   }
@@ -521,9 +522,9 @@ export class MemoryStore implements Store {
   /** A lease is over, or a peer may be forgotten by now. */
   #lookAtPeer(address: Address, now: number): void {
     const record = this.#peers.get(address)
-    if (!record?.seen) return
-    const { leaseUntil } = record.seen
-    const knownUntil = leaseUntil + knownMs(record.seen.guest)
+    if (!record) return
+    const { leaseUntil, guest } = record.seen ?? { leaseUntil: 0, guest: true }
+    const knownUntil = leaseUntil + knownMs(guest)
     if (leaseUntil <= now && record.rooms.size > 0) this.#gone.add(address)
     if (leaseUntil > now) this.#due.peers.add(address, leaseUntil)
     else if (knownUntil > now) this.#due.peers.add(address, knownUntil)
@@ -631,7 +632,9 @@ export class MemoryStore implements Store {
 
   #dropOldRequests(sender: Address, now: number): void {
     for (const [key, { startedAt }] of this.#requests.get(sender) ?? []) {
-      if (startedAt + LIMITS.idempotencyMs <= now) this.#dropRequest(sender, key)
+      const until = startedAt + LIMITS.idempotencyMs
+      if (until <= now) this.#dropRequest(sender, key)
+      else this.#due.requests.add(sender, until)
     }
   }
 

@@ -140,6 +140,20 @@ t.test('where streams are held back, the page reads by long-poll', { skip }, asy
   t.match(status, /holds streams back/)
 })
 
+t.test('the token is renewed before it is due', { skip }, async (t) => {
+  const ada = await visit(t, `${server?.url}demo/#renewed`)
+  await ada.page.route('**/sessions', async (route) => {
+    const response = await route.fetch()
+    await route.fulfill({ response, json: { ...(await response.json()), refreshAfterMs: 1_000 } })
+  })
+  const refreshed = ada.page.waitForResponse('**/session/refresh', { timeout: PATIENCE_MS })
+  await enter(ada, 'Ada')
+  t.equal((await refreshed).status(), 200)
+  const bob = await visit(t, `${server?.url}demo/#renewed`)
+  await enter(bob, 'Bob')
+  await connectedTo(ada.page, 1)
+})
+
 t.test('three pages all see each other', { skip }, async (t) => {
   const address = `${server?.url}demo/#three`
   const guests: Guest[] = []

@@ -5,7 +5,7 @@
 
 const REQUEST_TIMEOUT_MS = 10_000
 const BACKOFF_FIRST_MS = 80
-const BACKOFF_MAX_MS = 5_000
+const BACKOFF_MAX_MS = 3_000
 const RETRYABLE = new Set(['in-progress', 'rate-limited', 'mailbox-full', 'store-unavailable'])
 
 // biome-ignore lint/suspicious/noExplicitAny: bodies are described by docs, not by types of this page

@@ -103,7 +103,7 @@ function inWords(ms: number): string {
 /** Ids are microseconds of Unix time: the last digits tell them apart, the title has them all. */
 function shortId(id: number): string {
   const digits = String(id)
-  return digits.length > 7 ? `…${digits.slice(-7)}` : digits
+  return digits.length > 6 ? `…${digits.slice(-6)}` : digits
 }
 
 /** Where there is little room, the style hides the word; screen readers find it in the label. */

@@ -6,6 +6,8 @@ const WIDTH = 640
 const HEIGHT = 360
 const FRAMES_PER_SECOND = 20
 const BEAT_S = 2
+/** Hues in degrees, picked because their neighbours go with them. */
+const HUES = [8, 28, 150, 175, 195, 215, 250, 280, 320, 345]
 const TONES_HZ = [262, 294, 330, 392, 440, 523]
 
 export interface Media {
@@ -52,7 +54,7 @@ async function openDevices(): Promise<MediaStreamTrack[]> {
 function drawPicture(name: string): Generated {
   const canvas = Object.assign(document.createElement('canvas'), { width: WIDTH, height: HEIGHT })
   const pen = canvas.getContext('2d') as CanvasRenderingContext2D
-  const hue = hash(name) % 360
+  const hue = HUES[hash(name) % HUES.length] as number
   const draw = () => drawFrame(pen, name, hue, performance.now() / 1000)
   draw()
   // Not requestAnimationFrame: that stands still in a hidden tab, and so would the others' picture.
@@ -67,8 +69,8 @@ function drawPicture(name: string): Generated {
 
 function drawFrame(pen: CanvasRenderingContext2D, name: string, hue: number, seconds: number) {
   const sky = pen.createLinearGradient(0, 0, WIDTH, HEIGHT)
-  sky.addColorStop(0, `hsl(${hue} 45% 32%)`)
-  sky.addColorStop(1, `hsl(${(hue + 50) % 360} 50% 18%)`)
+  sky.addColorStop(0, `hsl(${hue} 58% 46%)`)
+  sky.addColorStop(1, `hsl(${hue + 40} 55% 30%)`)
   pen.fillStyle = sky
   pen.fillRect(0, 0, WIDTH, HEIGHT)
   drawHills(pen, hue, seconds)
@@ -84,7 +86,7 @@ function drawFrame(pen: CanvasRenderingContext2D, name: string, hue: number, sec
 
 function drawHills(pen: CanvasRenderingContext2D, hue: number, seconds: number) {
   for (const [layer, height] of [250, 290, 325].entries()) {
-    pen.fillStyle = `hsl(${(hue + 20 * layer) % 360} 45% ${26 - 6 * layer}%)`
+    pen.fillStyle = `hsl(${hue + 25 + 12 * layer} 50% ${30 - 7 * layer}%)`
     pen.beginPath()
     pen.moveTo(0, HEIGHT)
     for (let x = 0; x <= WIDTH; x += 16) {
@@ -101,7 +103,7 @@ function drawRings(pen: CanvasRenderingContext2D, hue: number, seconds: number) 
   pen.lineWidth = 4
   for (let ring = 0; ring < 4; ring++) {
     const age = (seconds / BEAT_S + ring / 4) % 1
-    pen.strokeStyle = `hsl(${(hue + 30) % 360} 90% 75% / ${0.55 * (1 - age)})`
+    pen.strokeStyle = `hsl(${hue + 20} 95% 85% / ${0.6 * (1 - age)})`
     pen.beginPath()
     pen.ellipse(WIDTH / 2, HEIGHT / 2, 70 + 300 * age, 45 + 170 * age, 0, 0, 2 * Math.PI)
     pen.stroke()

@@ -5,6 +5,7 @@
 import { backoffMs, isPassing, type Json, NetworkTrouble, Problem, pause, request } from './http.ts'
 
 const REFRESH_MARGIN = 0.8
+const MENDS_APART_MS = 2_000
 const TIMER_MAX_MS = 2 ** 31 - 1
 
 export interface SessionHandlers {
@@ -24,6 +25,8 @@ export class Session {
   #ticket = ''
   #ended = false
   #inTrouble = false
+  /** When the session or its ticket was last replaced, on the browser's steady clock. */
+  #mendedAt = Number.NEGATIVE_INFINITY
   #renewing: Promise<void> | undefined
   #refreshTimer: ReturnType<typeof setTimeout> | undefined
 
@@ -70,13 +73,16 @@ export class Session {
     this.#on.mended()
   }
 
-  /** Mends what can be mended and waits a little, or throws the error again. */
+  /** Mends what can be mended and waits where that is due, or throws the error again. */
   async recover(error: unknown, tries: number): Promise<void> {
     if (this.#ended) throw error
+    const mendedAt = this.#mendedAt
     if (isPassing(error)) this.#tell(error as Error)
     else if (error instanceof Problem && error.code === 'ticket-unknown') await this.#reopen()
     else if (error instanceof Problem && error.status === 401) await this.#renew()
     else throw error
+    // What was mended just now is used at once; what has to be mended time and again is not.
+    if (this.#mendedAt - mendedAt > MENDS_APART_MS) return
     const atLeastMs = error instanceof Problem ? error.retryAfterMs : 0
     await pause(Math.max(atLeastMs, tries === 0 ? 0 : backoffMs(tries)))
   }
@@ -108,6 +114,7 @@ export class Session {
   async #reopen(): Promise<void> {
     try {
       this.#adopt(await request(this.#url('session/open'), { body: { token: this.#token } }))
+      this.#mendedAt = performance.now()
     } catch (error) {
       if (error instanceof Problem && error.status === 401) await this.#renew()
       else if (isPassing(error)) this.#tell(error as Error)
@@ -130,6 +137,7 @@ export class Session {
       try {
         const body = { ...wish, info: this.#info }
         this.#adopt(await request(this.#url('sessions'), { body }))
+        this.#mendedAt = performance.now()
         return this.#on.renewed(this.peer === peer)
       } catch (error) {
         if (error instanceof NetworkTrouble) return this.#tell(error)

@@ -9,7 +9,12 @@ import { toJson, toYaml } from '../openapi.ts'
 import { operation } from './operation.ts'
 
 export function healthRoutes(app: FastifyInstance, context: HttpContext): void {
-  const config = { auth: 'none' as const }
+  const config = { auth: 'none' as const, cors: false as const }
+  for (const path of ['/healthz', '/readyz', '/metrics']) {
+    app.options(path, { config, schema: { hide: true } }, async (_request, reply) =>
+      reply.code(204).header('Allow', 'GET, HEAD, OPTIONS').send(),
+    )
+  }
   app.get(
     '/healthz',
     {
