@@ -2,7 +2,17 @@
 // when a source is newer than the last build. Needs nothing but Node and npm; about 0.1 s when
 // everything is in order. Progress goes to standard error: standard output belongs to the program.
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 
 const STAMP = 'dist/.built'
@@ -25,20 +35,29 @@ function isInstalled() {
   const present = JSON.parse(readFileSync(list, 'utf8')).packages
   return Object.entries(wanted).every(
     ([path, entry]) =>
-      path === '' || entry.optional || entry.devOptional || present[path]?.version === entry.version,
+      path === '' ||
+      entry.optional ||
+      entry.devOptional ||
+      present[path]?.version === entry.version,
   )
 }
 
 function build(force) {
   const newest = Math.max(...sources().map((file) => statSync(file).mtimeMs))
-  if (!force && existsSync(STAMP) && statSync(STAMP).mtimeMs >= newest) return
+  if (!force && existsSync(STAMP) && statSync(STAMP).mtimeMs > newest) return
   console.error('posthorn: building …')
-  rmSync('dist', { recursive: true, force: true })
+  // Beside the old build, then in its place: a server that runs from it is not pulled from under.
+  const fresh = `.dist-${process.pid}`
   const tsc = join('node_modules', 'typescript', 'bin', 'tsc')
-  run(process.execPath, [tsc])
-  run(process.execPath, [tsc, '-p', 'src/demo'])
-  cpSync('src/demo/static', 'dist/demo/static', { recursive: true })
-  writeFileSync(STAMP, '')
+  run(process.execPath, [tsc, '--outDir', fresh])
+  run(process.execPath, [tsc, '-p', 'src/demo', '--outDir', join(fresh, 'demo')])
+  cpSync('src/demo/static', join(fresh, 'demo', 'static'), { recursive: true })
+  writeFileSync(join(fresh, '.built'), '')
+  // What changed while it was built is built next time.
+  const stamp = new Date(Math.ceil(newest) + 1)
+  utimesSync(join(fresh, '.built'), stamp, stamp)
+  rmSync('dist', { recursive: true, force: true })
+  renameSync(fresh, 'dist')
 }
 
 function sources() {

@@ -8,7 +8,9 @@ const OUTPUT = '.tap/results.tap'
 
 mkdirSync('.tap', { recursive: true })
 rmSync(OUTPUT, { force: true })
-const bin = `${createRequire(import.meta.url).resolve('tap').replace(/dist[\\/].*$/, '')}dist/esm/run.mjs`
+const bin = `${createRequire(import.meta.url)
+  .resolve('tap')
+  .replace(/dist[\\/].*$/, '')}dist/esm/run.mjs`
 const tap = spawn(process.execPath, [bin, `--output-file=${OUTPUT}`, ...process.argv.slice(2)], {
   stdio: 'inherit',
 })

@@ -12,7 +12,7 @@ export interface ClaimRules {
   audience?: string | undefined
   /** Names with the prefix `guest-` belong to guests (a secret or a JWKS URL is configured). */
   guestNamesReserved: boolean
-  /** How long after `exp` a token still counts (only to refresh it), ms. */
+  /** How long after `exp` a token still counts, where that is more than the leeway (to refresh it), ms. */
   graceMs: number
   /** What a token may do that has no `posthorn` claim at all. */
   without: { rooms: readonly string[]; create: boolean }
@@ -62,7 +62,8 @@ function checkTimes({ exp, iat, nbf }: Claims, { graceMs }: ClaimRules, now: num
   const soon = now + LIMITS.clockLeewayMs
   if ((iat ?? 0) * 1000 > soon) throw bad('The token was issued in the future.')
   if ((nbf ?? 0) * 1000 > soon) throw bad('The token is not valid yet.')
-  if (expiresAt + graceMs <= now) throw new ProblemError('token-expired')
+  if (expiresAt + Math.max(graceMs, LIMITS.clockLeewayMs) <= now)
+    throw new ProblemError('token-expired')
   return expiresAt
 }
 

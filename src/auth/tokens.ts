@@ -132,23 +132,25 @@ export class Tokens {
 
   async #verify(token: string): Promise<Verified> {
     if (token.length > LIMITS.tokenBytesMax) {
-      throw new ProblemError('token-invalid', { detail: 'The token is too long.' })
+      throw bad('The token is too long.')
     }
-    const hash = createHash('sha256').update(token).digest('base64url')
-    const cached = this.#cache.get(hash)
+    const key = toHash(token)
+    const cached = this.#cache.get(key)
     if (cached) return cached
+    // What is revoked is named without the signature: of ES256 each has a twin that is valid too.
+    const hash = toHash(token.slice(0, token.lastIndexOf('.')))
     const verified = { ...(await this.#checkSignature(token)), hash }
-    this.#cache.set(hash, verified)
+    this.#cache.set(key, verified)
     return verified
   }
 
   async #checkSignature(token: string): Promise<Omit<Verified, 'hash'>> {
     try {
-      const { alg, typ, crit, kid } = decodeProtectedHeader(token)
-      if (crit !== undefined)
-        throw new ProblemError('token-invalid', { detail: 'The header has crit.' })
-      if (typ !== undefined && !/^(at\+)?jwt$/i.test(String(typ))) {
-        throw new ProblemError('token-invalid', { detail: 'The header has another typ than JWT.' })
+      if (!isCompact(token)) throw bad('It is no JWT in its compact form.')
+      const { alg, typ, crit, b64, kid } = decodeProtectedHeader(token)
+      if (crit !== undefined || b64 !== undefined) throw bad('The header has crit or b64.')
+      if (typ !== undefined && !(typeof typ === 'string' && /^(at\+)?jwt$/i.test(typ))) {
+        throw bad('The header has another typ than JWT.')
       }
       const guest = alg === 'HS256' && kid === GUEST_KEY_ID
       const secret = guest ? this.#guestSecret : this.#secret
@@ -167,9 +169,25 @@ export class Tokens {
   }
 }
 
+const bad = (detail: string) => new ProblemError('token-invalid', { detail })
+
+const toHash = (text: string) => createHash('sha256').update(text).digest('base64url')
+
+/**
+ * Three parts in base64url without padding, the signature in the one spelling that encoders write:
+ * decoders take others too (RFC 4648, 3.5), and a token must not have several.
+ */
+function isCompact(token: string): boolean {
+  const signature = /^[\w-]+\.[\w-]+\.([\w-]+)$/.exec(token)?.[1]
+  return (
+    signature !== undefined &&
+    Buffer.from(signature, 'base64url').toString('base64url') === signature
+  )
+}
+
 function need<K>(key: K | undefined): K {
   if (key === undefined) {
-    throw new ProblemError('token-invalid', { detail: 'Tokens with this algorithm are not taken.' })
+    throw bad('Tokens with this algorithm are not taken.')
   }
   return key
 }
@@ -177,7 +195,7 @@ function need<K>(key: K | undefined): K {
 function parseClaims(payload: Uint8Array): JWTPayload {
   const claims: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(payload))
   if (typeof claims !== 'object' || claims === null || Array.isArray(claims)) {
-    throw new ProblemError('token-invalid', { detail: 'The claims are no object.' })
+    throw bad('The claims are no object.')
   }
   return claims as JWTPayload
 }

@@ -28,7 +28,8 @@ export class Deadlines<T> {
     this.#next = Number.POSITIVE_INFINITY
     for (const [bucket, items] of this.#buckets) {
       if (bucket <= current) {
-        due.push(...items)
+        // One by one: arguments of a call are limited by the stack, a crowd is not.
+        for (const item of items) due.push(item)
         this.#buckets.delete(bucket)
       } else if (bucket < this.#next) this.#next = bucket
     }

@@ -20,7 +20,8 @@ export function takeFrom(bucket: Bucket, rate: Rate, cost: number, now: number):
   const price = Math.min(cost, rate.burst)
   const gained = (Math.max(0, now - bucket.at) / 1000) * rate.perSecond
   bucket.tokens = Math.min(rate.burst, bucket.tokens + gained)
-  bucket.at = now
+  // Nodes that share a bucket have clocks that differ: the same time must not be given twice.
+  bucket.at = Math.max(bucket.at, now)
   if (bucket.tokens >= price) {
     bucket.tokens -= price
     return 0

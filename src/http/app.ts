@@ -10,7 +10,6 @@ import Fastify, {
   type FastifyServerOptions,
   LogController,
 } from 'fastify'
-import { ProblemError } from '../core/errors.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { POSTHORN_HEADER, PROTOCOL_VERSION } from '../protocol/names.ts'
 import type { HttpContext } from './context.ts'
@@ -45,12 +44,16 @@ const EXPOSED_HEADERS = [
   'WWW-Authenticate',
 ]
 
+/** Swagger UI writes style attributes; nothing comes from elsewhere. */
+const DOCS_POLICY =
+  "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+
 export async function buildApp(
   context: HttpContext,
   logStream?: { write(line: string): void },
 ): Promise<FastifyInstance> {
   const { basePath } = context.http
-  const problems = { basePath, onRefused: context.metrics.onRefused }
+  const problems = problemSettings(context)
   const app = Fastify(fastifyOptions(context, logStream))
   // Schemas describe; bodies are checked by `bodyReader`, answers are written by hand or as they are.
   app.setValidatorCompiler(() => () => true)
@@ -59,16 +62,9 @@ export async function buildApp(
     reply.header(POSTHORN_HEADER, PROTOCOL_VERSION)
   })
   logRequests(app)
-  const methodsOf = guardHttp(app)
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, problems))
-  app.setNotFoundHandler((request, reply) => {
-    const allow = methodsOf(request)
-    const error = allow
-      ? new ProblemError('method-not-allowed', { allow })
-      : new ProblemError('not-found')
-    return sendProblem(error, request, reply, problems)
-  })
   await app.register(cors, corsOptions(context))
+  guardHttp(app)
   readBodies(app)
   await describeRoutes(app, basePath, context.version)
   await app.register(
@@ -88,7 +84,11 @@ export async function buildApp(
           documentRoutes(open)
           pageRoutes(open, basePath)
         })
-        await api.register(swaggerUi, { routePrefix: '/docs', staticCSP: true })
+        await api.register(swaggerUi, {
+          routePrefix: '/docs',
+          indexPrefix: basePath,
+          staticCSP: DOCS_POLICY,
+        })
       })
     },
     { prefix: basePath },
@@ -133,11 +133,16 @@ function fastifyOptions(
     return503OnClosing: false,
     frameworkErrors: (error: unknown, request: FastifyRequest, reply: FastifyReply) => {
       reply.header(POSTHORN_HEADER, PROTOCOL_VERSION)
-      sendProblem(error, request, reply, { basePath, onRefused })
+      sendProblem(error, request, reply, problemSettings(context))
     },
     clientErrorHandler: (error: Error, socket: Socket) =>
       answerClientError(basePath, onRefused, error, socket),
   } as unknown as FastifyServerOptions
+}
+
+function problemSettings({ http, metrics }: HttpContext) {
+  const { basePath, trustProxy } = http
+  return { basePath, trustProxy, onRefused: metrics.onRefused }
 }
 
 /** Every answer has CORS headers, refusals too, so that scripts can read them. */

@@ -18,7 +18,7 @@ export const Problem = named(
     type: Type.String({ description: 'URL of the documentation of this code.' }),
     title: Type.String(),
     status: integer('The HTTP status, again.'),
-    detail: Type.Optional(Type.String({ description: 'This occurrence, for a human reader.' })),
+    detail: Type.String({ description: 'This occurrence, for a human reader.' }),
     code: openString(
       Object.keys(PROBLEMS) as (keyof typeof PROBLEMS)[],
       'Stable; what programs switch on. New codes may come: have a default branch.',

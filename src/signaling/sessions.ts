@@ -89,7 +89,9 @@ export async function refreshSession(context: SessionContext, me: Identity) {
 /** Leaves the rooms, ends reads, tickets and reply rights, forgets the mailbox, revokes the token. */
 export async function endSession(context: SessionContext, me: Identity): Promise<void> {
   const { store, hub, clock } = context
-  await store.revokeToken(me.tokenId, me.expiresAt, clock.now())
+  // A guest's token could still be refreshed for a while after its end.
+  const until = me.expiresAt + LIMITS.guestRefreshGraceMs
+  await store.revokeToken(me.tokenId, until, clock.now())
   const { rooms } = await store.snapshot(me.peer, clock.now())
   for (const room of rooms) await leave(context, me.peer, room, 'ended')
   hub.endPeer(me.peer, 'session-ended')

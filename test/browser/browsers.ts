@@ -39,9 +39,11 @@ const CHROMIUM_ARGS = [
 
 export function findBrowser(name: keyof typeof KNOWN): Found {
   const { variable, debian } = KNOWN[name]
-  const path = present(name) ?? (mayInstall() && install(debian) ? present(name) : undefined)
+  const isChosen = Boolean(process.env[variable])
+  const isInstalled = present(name) || (!isChosen && mayInstall() && install(debian))
+  const path = isInstalled ? present(name) : undefined
   if (path) return { path, skip: false }
-  return { path: '', skip: `no ${name}: install ${debian}, or set ${variable}` }
+  return { path: '', skip: `no ${name} here: install ${debian}, or set ${variable}` }
 }
 
 export function launchChromium({ path }: Found, args: string[] = []): Promise<Browser> {

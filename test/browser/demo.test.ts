@@ -177,7 +177,7 @@ t.test('a call outlives the server, and signaling comes back by itself', { skip 
   await connectedTo(ada.page, 1)
   await connectedTo(bob.page, 1)
 
-  await own.stop()
+  await own.crash()
   await until('the loss to be told', async () => /again/.test((await stateOf(ada.page)).status))
   await seesMoving(t, ada.page)
 
@@ -329,12 +329,12 @@ async function startServer(port = '0') {
   const [line] = await Promise.race([once(lines, 'line'), exited])
   exited.catch(() => {})
   const url = `${/http:\S+/.exec(line)?.[0]}/`.replace(/\/+$/, '/')
-  return { url, stop: () => stop(child) }
+  return { url, stop: () => stop(child, 'SIGTERM'), crash: () => stop(child, 'SIGKILL') }
 }
 
-async function stop(child: ChildProcess): Promise<void> {
+async function stop(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exited = once(child, 'exit')
-  child.kill()
+  child.kill(signal)
   await exited
 }

@@ -14,6 +14,9 @@ const NOTICE_MS = 6_000
 const ANIMALS = ['otter', 'heron', 'marten', 'plover', 'badger', 'swift', 'lynx', 'wren', 'hare']
 const MOODS = ['quiet', 'brave', 'merry', 'swift', 'gentle', 'bright', 'early', 'mellow']
 
+/** What the one button does, by phase. */
+const LABELS = { outside: 'Join', entering: 'Cancel', inside: 'Leave' }
+
 type Tone = 'idle' | 'busy' | 'good' | 'bad'
 
 const form = byId<HTMLFormElement>('entry')
@@ -50,7 +53,8 @@ function fill(): void {
 function listen(): void {
   form.onsubmit = (event) => {
     event.preventDefault()
-    void (room ? leave() : enter())
+    if (room) void leave()
+    else if (document.body.dataset.phase === 'outside') void enter()
   }
   fields.transport.onchange = () => {
     rememberTransport()
@@ -80,10 +84,11 @@ async function enter(): Promise<void> {
   try {
     showStatus()
     await entered.enter()
+    if (room !== entered) return // cancelled meanwhile
     remember(entered.name, name)
     setPhase('inside')
   } catch (error) {
-    giveUp(error)
+    if (room === entered) giveUp(error)
   }
 }
 
@@ -201,12 +206,10 @@ function notify(text: string): void {
   }, NOTICE_MS)
 }
 
-function setPhase(phase: 'outside' | 'entering' | 'inside'): void {
+function setPhase(phase: keyof typeof LABELS): void {
   document.body.dataset.phase = phase
   fields.room.readOnly = fields.name.readOnly = phase !== 'outside'
-  const button = byId<HTMLButtonElement>('enter')
-  button.disabled = phase === 'entering'
-  button.textContent = phase === 'outside' ? 'Join' : phase === 'inside' ? 'Leave' : 'Joining …'
+  byId('enter').textContent = LABELS[phase]
   showRoom()
 }
 

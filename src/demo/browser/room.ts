@@ -73,7 +73,7 @@ export class Room {
   async enter(): Promise<void> {
     await this.#signaling.session.start()
     this.#iceServers = await this.#readIceServers()
-    await this.rejoin()
+    await this.#rejoin()
     void this.#signaling.read(this.#transport)
   }
 
@@ -82,7 +82,7 @@ export class Room {
   }
 
   /** Joining twice is the same as once, so this is also how the room is read again. */
-  rejoin(): Promise<void> {
+  #rejoin(): Promise<void> {
     this.#rejoining ??= this.#join().finally(() => {
       this.#rejoining = undefined
     })
@@ -143,14 +143,14 @@ export class Room {
     this.#on.reset(reason)
     this.#signaling.session
       .get('session')
-      .then(() => this.rejoin())
+      .then(() => this.#rejoin())
       .catch((error) => this.#fail(error))
   }
 
   #renewed(sameAddress: boolean): void {
     // The others know our calls by the old address, and hear nothing from it any more.
     if (!sameAddress) this.#dropAll()
-    this.rejoin().catch((error) => this.#fail(error))
+    this.#rejoin().catch((error) => this.#fail(error))
   }
 
   #receive(arrival: Arrival): void {
@@ -164,14 +164,14 @@ export class Room {
 
   async #toCall(from: string, type: string, payload: Json): Promise<void> {
     // Somebody whose arrival got lost: the room knows.
-    if (!this.members.has(from)) await this.rejoin().catch((error) => this.#fail(error))
+    if (!this.members.has(from)) await this.#rejoin().catch((error) => this.#fail(error))
     this.members.get(from)?.call.receive(type, payload)
   }
 
   #hearServer(type: string, { peer, info, polite, reason }: Json): void {
     if (type === 'peer-joined') this.#keep(peer, info, polite)
     else if (type === 'peer-left' && peer === this.peer)
-      this.rejoin().catch((error) => this.#fail(error))
+      this.#rejoin().catch((error) => this.#fail(error))
     else if (type === 'peer-left') this.#letGo(peer, reason)
     this.#on.changed()
   }

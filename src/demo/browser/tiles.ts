@@ -32,6 +32,7 @@ export class Tiles {
     const tile = this.#tiles.get('') ?? this.#addSelf()
     part(tile, '.name').textContent = `${name} (you)`
     part(tile, '.facts').textContent = note
+    videoOf(tile).ariaLabel = 'Your own picture'
     videoOf(tile).srcObject = stream
     for (const button of mutersOf(tile)) mute(button, tile)
   }
@@ -100,7 +101,9 @@ export class Tiles {
     state.dataset.state = connectionState
     part(tile, '.name').textContent = name
     videoOf(tile).ariaLabel = `Video of ${name}`
-    part<HTMLButtonElement>(tile, '.ping').disabled = !call.canEcho
+    const ping = part<HTMLButtonElement>(tile, '.ping')
+    ping.ariaLabel = `Ping ${name}`
+    ping.disabled = !call.canEcho
     const { width, height, framesPerSecond, path } = this.received.get(peer) ?? NOTHING
     const facts = [
       call.echo.roundTripMs !== undefined && `echo ${call.echo.roundTripMs.toFixed(1)} ms`,

@@ -71,7 +71,8 @@ async function readToken(
   return identity
 }
 
-function findToken(request: FastifyRequest): string | undefined {
+/** The token of a request: Bearer, or in the body of a POST. @throws ProblemError invalid-request */
+export function findToken(request: FastifyRequest): string | undefined {
   const bearer = /^Bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1]
   if (
     request.method !== 'POST' ||

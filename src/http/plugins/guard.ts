@@ -1,11 +1,11 @@
 // What HTTP itself demands and Node or Fastify leave open: one Host header (RFC 9112, 3.2), no
-// unknown Expect, and the verbs that a path takes, for `Allow` (RFC 9110, 15.5.6).
+// unknown Expect; and path, then verb, before anything of the body is looked at, with the verbs that
+// the path takes in `Allow` (RFC 9110, 15.5.6).
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { ProblemError } from '../../core/errors.ts'
 
-/** @returns a function that names the verbs of a request's path, undefined where there is none */
-export function guardHttp(app: FastifyInstance): (request: FastifyRequest) => string[] | undefined {
+export function guardHttp(app: FastifyInstance): void {
   const paths = new Map<string, { pattern: RegExp; methods: Set<string> }>()
   app.addHook('onRoute', ({ url, method }) => {
     const path = paths.get(url) ?? { pattern: toPattern(url), methods: new Set(['OPTIONS']) }
@@ -31,7 +31,14 @@ export function guardHttp(app: FastifyInstance): (request: FastifyRequest) => st
       })
     }
   })
-  return ({ url }) => {
+  app.addHook('onRequest', async (request) => {
+    const isRoute = !request.is404 && !Object.values(request.params as object).includes('')
+    if (isRoute || request.method === 'OPTIONS') return
+    const allow = methodsOf(request.url)
+    throw allow ? new ProblemError('method-not-allowed', { allow }) : new ProblemError('not-found')
+  })
+
+  function methodsOf(url: string): string[] | undefined {
     const path = url.split('?', 1)[0] as string
     const found = [...paths.values()].filter(({ pattern }) => pattern.test(path))
     if (found.length === 0) return undefined

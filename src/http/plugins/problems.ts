@@ -32,6 +32,7 @@ export interface ProblemBody {
   type: string
   title: string
   status: number
+  detail: string
   code: ProblemCode
   requestId: string
   [member: string]: unknown
@@ -52,12 +53,12 @@ export function toProblemError(error: unknown): ProblemError | undefined {
 export function problemBody(error: ProblemError, requestId: string, base: string): ProblemBody {
   const { code, details } = error
   const { status, title } = PROBLEMS[code]
-  const { detail, errors, maxBytes, call } = details
+  const { detail = `${title}.`, errors, maxBytes, call } = details
   return {
     type: `${base}${PROBLEMS_PATH}#${code}`,
     title,
     status: details.status ?? status,
-    ...(detail !== undefined && { detail }),
+    detail,
     code,
     requestId,
     ...(errors && { errors }),
@@ -89,10 +90,21 @@ function problemHeaders({ code, details }: ProblemError): Record<string, string>
 /** Hosts as they may stand in a URL that is sent back: nothing else of the request is. */
 const PLAIN_HOST = /^[A-Za-z0-9.-]{1,253}(:\d{1,5})?$|^\[[0-9a-fA-F:.]{2,45}\](:\d{1,5})?$/
 
-/** Where this server is, as its client sees it: the base of the URLs in problems. */
-export function baseUrl(request: FastifyRequest, basePath: string): string {
-  const host = request.host ?? ''
+/**
+ * Where this server is: the base of the URLs in problems. What a trusted proxy says its name is, else
+ * the address that the client has reached; never the Host header, which anybody can write.
+ */
+export function baseUrl(request: FastifyRequest, { basePath, trustProxy }: UrlSettings): string {
+  const { localAddress = '', localPort } = request.raw.socket
+  const address = localAddress.replace(/^::ffff:/, '')
+  const own = `${address.includes(':') ? `[${address}]` : address}:${localPort}`
+  const host = trustProxy.length > 0 ? request.host : own
   return PLAIN_HOST.test(host) ? `${request.protocol}://${host}${basePath}` : basePath
+}
+
+export interface UrlSettings {
+  basePath: string
+  trustProxy: string[]
 }
 
 /** Only `application/json` is asked for: some clients parse nothing else. */
@@ -108,22 +120,16 @@ export function sendProblem(
   error: unknown,
   request: FastifyRequest,
   reply: FastifyReply,
-  { basePath, onRefused }: { basePath: string; onRefused: (code: string) => void },
+  settings: UrlSettings & { onRefused: (code: string) => void },
 ): FastifyReply {
   const problem = toProblemError(error)
-  if (!problem) {
-    request.log.error({ err: error }, 'request failed')
-    onRefused('internal')
-  } else onRefused(problem.code)
+  settings.onRefused(problem?.code ?? 'internal')
+  if (!problem) request.log.error({ err: error }, 'request failed')
   const body = problem
-    ? problemBody(problem, request.id, baseUrl(request, basePath))
-    : {
-        type: 'about:blank',
-        title: 'Internal error',
-        status: 500,
-        code: 'internal',
-        requestId: request.id,
-      }
+    ? problemBody(problem, request.id, baseUrl(request, settings))
+    : internalBody(request.id)
+  // Fastify would close the connection; but the body was read to its end.
+  if (problem?.code === 'invalid-json') reply.removeHeader('connection')
   return reply
     .code(body.status)
     .headers(problem ? problemHeaders(problem) : {})
@@ -131,6 +137,16 @@ export function sendProblem(
     .header('Cache-Control', 'no-store')
     .send(JSON.stringify(body))
 }
+
+/** A fault of the server: what it was stands in its log only. */
+const internalBody = (requestId: string) => ({
+  type: 'about:blank',
+  title: 'Internal error',
+  status: 500,
+  detail: 'The server failed; its log says more under this requestId.',
+  code: 'internal',
+  requestId,
+})
 
 /** Refusals of the HTTP parser, where there is no request yet. */
 function toClientProblem(code: string | undefined): ProblemError {

@@ -166,7 +166,7 @@ function toDelivery(context: HttpContext, request: FastifyRequest, copy: Kept) {
 }
 
 const toBody = (context: HttpContext, request: FastifyRequest, error: ProblemError) =>
-  problemBody(error, request.id, baseUrl(request, context.http.basePath))
+  problemBody(error, request.id, baseUrl(request, context.http))
 
 // ---- exchange ----------------------------------------------------------------------------------
 
@@ -195,8 +195,8 @@ async function exchange(context: HttpContext, request: FastifyRequest, reply: Fa
   return reply.header('Content-Type', JSON_TYPE).send(`{"results":[${results.join(',')}],${page}}`)
 }
 
-/** The signals of an exchange, each unchecked: one that is wrong does not stop the others. */
-function readSignals(members: Record<string, unknown>, bodyText: string): Posted[] {
+/** The signals of an exchange and their texts, unchecked: one that is wrong does not stop the others. */
+function readSignals(members: Record<string, unknown>, bodyText: string): RawSignal[] {
   const { signals = [] } = members
   const errors = checkExchange({ ...members, signals: [] })
   if (!Array.isArray(signals) || signals.length > LIMITS.exchangeSignalsMax) {
@@ -208,18 +208,26 @@ function readSignals(members: Record<string, unknown>, bodyText: string): Posted
   if (errors.length > 0) throw new ProblemError('invalid-request', { errors })
   if ((signals as unknown[]).length === 0) return []
   const texts = itemTexts(memberTexts(bodyText).get('signals') ?? '[]')
-  return (signals as unknown[]).map((signal, index) => {
-    const value = withoutNulls(signal, `/signals/${index}`)
-    const hasPayload = value['payload'] !== undefined
-    return { value, payloadText: hasPayload ? payloadTextIn(texts[index] as string) : undefined }
-  })
+  return (signals as unknown[]).map((value, item) => ({ value, text: texts[item] as string }))
+}
+
+interface RawSignal {
+  value: unknown
+  text: string
+}
+
+/** @throws ProblemError invalid-request when it is no object */
+function readSignal({ value, text }: RawSignal): Posted {
+  const members = withoutNulls(value, '')
+  const hasPayload = members['payload'] !== undefined
+  return { value: members, payloadText: hasPayload ? payloadTextIn(text) : undefined }
 }
 
 /** @param partial results of an earlier run: those that succeeded are replayed */
 async function sendAll(
   context: HttpContext,
   request: FastifyRequest,
-  posted: Posted[],
+  posted: RawSignal[],
   once: Once | undefined,
   partial: string | undefined,
 ) {
@@ -243,11 +251,11 @@ interface ExchangeResult {
 async function sendOne(
   context: HttpContext,
   request: FastifyRequest,
-  signal: Posted,
+  signal: RawSignal,
   once: Once | undefined,
 ): Promise<ExchangeResult> {
   try {
-    const outcome = await sendSignal(context, request.identity, signal, once)
+    const outcome = await sendSignal(context, request.identity, readSignal(signal), once)
     return { status: 201, receipt: toReceipt(context, request, outcome) }
   } catch (error) {
     const problem = toProblemError(error)

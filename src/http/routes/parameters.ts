@@ -26,8 +26,8 @@ export function readQuery(request: FastifyRequest): Record<string, string | unde
 
 export function readSince(text: string | undefined): number {
   if (text === undefined) return 0
-  if (!WHOLE.test(text)) throw refuse('since', 'Expected a whole number')
-  return Math.max(0, Number(text))
+  if (!/^\d+$/.test(text)) throw refuse('since', 'Expected a cursor, a whole number')
+  return Number(text)
 }
 
 export function readLimit(text: string | undefined): number {

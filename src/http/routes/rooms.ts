@@ -10,6 +10,7 @@ import { operation, peerParam, roomParam, ticketQuery } from './operation.ts'
 import { readPeer, readQuery, readRoom } from './parameters.ts'
 
 const readJoin = bodyReader(JoinInput)
+const readNothing = bodyReader(TokenInput)
 
 export function roomRoutes(app: FastifyInstance, context: HttpContext): void {
   app.post(
@@ -48,6 +49,7 @@ export function roomRoutes(app: FastifyInstance, context: HttpContext): void {
         id: 'leaveRoom',
         tag: 'rooms',
         summary: 'Leaves a room',
+        description: 'The others are told. With the last member the room is gone.',
         params: roomParam,
         body: TokenInput,
         status: 204,
@@ -56,7 +58,9 @@ export function roomRoutes(app: FastifyInstance, context: HttpContext): void {
       }),
     },
     async (request, reply) => {
-      await leaveRoom(context, request.identity.peer, readRoom(request))
+      const room = readRoom(request)
+      readNothing(request)
+      await leaveRoom(context, request.identity.peer, room)
       return reply.code(204).send()
     },
   )
@@ -69,6 +73,7 @@ export function roomRoutes(app: FastifyInstance, context: HttpContext): void {
         id: 'getRoom',
         tag: 'rooms',
         summary: 'The room, for its members',
+        description: 'Who else is in it. For everybody else there is no such room.',
         params: roomParam,
         query: ticketQuery,
         answer: Room,
@@ -90,6 +95,7 @@ export function roomRoutes(app: FastifyInstance, context: HttpContext): void {
         id: 'getPeer',
         tag: 'peers',
         summary: 'Whether a peer is online, for whoever may reach it',
+        description: 'A name is online when one of its devices is that the asker may reach.',
         params: peerParam,
         query: ticketQuery,
         answer: Presence,

@@ -23,6 +23,8 @@ export function healthRoutes(app: FastifyInstance, context: HttpContext): void {
         id: 'getHealth',
         tag: 'server',
         summary: 'Whether the process is alive',
+        description:
+          'For supervisors that restart what hangs. It says nothing about taking traffic.',
         secured: false,
         answer: Health,
         answerText: 'It is.',

@@ -10,11 +10,13 @@ import {
   takeSnapshot,
 } from '../../signaling/sessions.ts'
 import type { HttpContext } from '../context.ts'
+import { findToken } from '../plugins/authenticate.ts'
 import { bodyReader } from '../plugins/body.ts'
 import { operation, ticketQuery } from './operation.ts'
 import { readQuery } from './parameters.ts'
 
 const readGuest = bodyReader(GuestInput)
+const readNothing = bodyReader(TokenInput)
 
 export function sessionRoutes(app: FastifyInstance, context: HttpContext): void {
   app.post(
@@ -43,7 +45,10 @@ export function sessionRoutes(app: FastifyInstance, context: HttpContext): void 
     },
     async (request, reply) => {
       if (!context.settings.guests) throw new ProblemError('guests-off')
-      const session = await openGuest(context, readGuest(request), request.ip)
+      // The earlier token of the name's holder may come as Bearer too.
+      const token = findToken(request)
+      const guest = { ...readGuest(request), ...(token !== undefined && { token }) }
+      const session = await openGuest(context, guest, request.ip)
       return reply.code(201).send(session)
     },
   )
@@ -64,7 +69,10 @@ export function sessionRoutes(app: FastifyInstance, context: HttpContext): void 
         problems: ['invalid-request'],
       }),
     },
-    (request) => openSession(context, request.identity, request.token),
+    (request) => {
+      readNothing(request)
+      return openSession(context, request.identity, request.token)
+    },
   )
 
   app.post(
@@ -83,7 +91,10 @@ export function sessionRoutes(app: FastifyInstance, context: HttpContext): void 
         problems: ['not-allowed'],
       }),
     },
-    (request) => refreshSession(context, request.identity),
+    (request) => {
+      readNothing(request)
+      return refreshSession(context, request.identity)
+    },
   )
 
   app.post(
@@ -101,7 +112,10 @@ export function sessionRoutes(app: FastifyInstance, context: HttpContext): void 
         problems: [],
       }),
     },
-    async () => ({ leaseExpiresInMs: context.settings.leaseMs }),
+    async (request) => {
+      readNothing(request)
+      return { leaseExpiresInMs: context.settings.leaseMs }
+    },
   )
 
   app.post(
@@ -121,6 +135,7 @@ export function sessionRoutes(app: FastifyInstance, context: HttpContext): void 
       }),
     },
     async (request, reply) => {
+      readNothing(request)
       await endSession(context, request.identity)
       return reply.code(204).send()
     },
@@ -134,6 +149,8 @@ export function sessionRoutes(app: FastifyInstance, context: HttpContext): void 
         id: 'getSession',
         tag: 'sessions',
         summary: 'The snapshot that a reader goes on from',
+        description:
+          'After a reset, or on a reloaded page that stored no cursor: everything stored after it has an id above `newest`.',
         query: ticketQuery,
         answer: Snapshot,
         answerText: 'The snapshot.',
