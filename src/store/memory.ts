@@ -1,20 +1,23 @@
 // The memory store: everything in this process, nothing on disk, bounded by `bytesMax`. Its
 // generation begins when it is made; a reader from before is told `store-restarted`.
 //
-// Books are kept while things happen, so that no step scans more than one mailbox: `#bytes` for the
-// bound, `#unreadBytes` per sender, and deadlines that are looked at once a second. What may be
-// dropped for space stands in an LRU cache; what may not (unread letters, known peers, rooms) is
-// never in it.
+// Books are kept while things happen, so that no step scans more than one mailbox: bytes
+// (memory-space), unread bytes per sender, and deadlines that are looked at once a second. What may
+// be dropped for space stands in an LRU cache; what may not (unread letters, known peers, rooms) is
+// never in it. Requests and tickets are in files of their own.
 import { LRUCache } from 'lru-cache'
 import { Deadlines } from '../core/deadlines.ts'
-import { ProblemError } from '../core/errors.ts'
 import type { Identity } from '../core/grants.ts'
-import { type Letter, Mailbox, type MailboxObserver, type Reading } from '../core/mailbox.ts'
+import { type Letter, Mailbox, type Reading } from '../core/mailbox.ts'
 import type { RoomMember } from '../core/room.ts'
 import { type Bucket, type Rate, takeFrom } from '../core/token-bucket.ts'
 import { type Address, hasDevice, nameOf } from '../protocol/address.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import type { ResetReason } from '../protocol/names.ts'
+import { MemoryLetters } from './memory-letters.ts'
+import { MemoryRequests } from './memory-requests.ts'
+import { Space } from './memory-space.ts'
+import { MemoryTickets } from './memory-tickets.ts'
 import type {
   JoinOutcome,
   JoinStep,
@@ -31,11 +34,7 @@ import type {
 
 // Estimates of what V8 needs, rounded up (measured with 100,000 of each).
 const RECORD_BYTES = 700
-const ENTRY_BYTES = 100
-const LETTER_BYTES = 200
 const MEMBER_BYTES = 300
-const REQUEST_BYTES = 400
-const TICKET_BYTES = 700
 const REVOCATION_BYTES = 150
 
 /** Buckets that were not used for longest are dropped, that is full again. */
@@ -47,7 +46,6 @@ interface PeerRecord {
   /** Absent until its first authenticated request: somebody wrote to a peer that never came. */
   seen?: { since: number; at: number; leaseUntil: number; guest: boolean }
   rooms: Set<string>
-  tickets: string[]
   /** Who reached this peer by `direct`, and until when it may reply. */
   replies?: Map<Address, { grantedAt: number; until: number }>
   /** Guests: the holder of the name. */
@@ -59,71 +57,46 @@ interface RoomRecord {
   members: Map<Address, RoomMember>
 }
 
-interface RequestRecord {
-  bodyHash: string
-  startedAt: number
-  running: boolean
-  answer?: string
-  complete: boolean
-  /** `item to` → id: what an interrupted run has kept already. */
-  kept: Map<string, number>
-  bytes: number
-}
-
-interface Ticket {
-  identity: Identity
-  usedAt: number
-  streamed: boolean
-}
-
 export class MemoryStore implements Store {
   readonly durability = 'memory'
   readonly ringsMayBeLost = false
   onRing: Store['onRing'] = () => {}
   onLoss: Store['onLoss'] = () => {}
 
-  readonly #bytesMax: number
   readonly #generation: number
-  #bytes = 0
-  #messages = 0
   #joins = 0
   /** The newest id of any record that was dropped: a mailbox made anew begins above it. */
   #droppedNewest = 0
   #peers = new Map<Address, PeerRecord>()
   /** The addresses of each name that have a record. */
   #names = new Map<string, Set<Address>>()
-  #reserved = new Map<Address, { holder: string; until: number }>()
+  /** Guests' names that were given up. */
+  #givenUp = new Map<Address, { holder: string; until: number }>()
   #rooms = new Map<string, RoomRecord>()
   /** Peers in rooms whose lease ran out. */
   #gone = new Set<Address>()
-  #unreadBytes = new Map<Address, number>()
-  #keepers = new Map<Letter, number>()
   /** Mailboxes with acknowledged letters: what goes first when space is needed. */
   #droppable: LRUCache<Address, Mailbox>
-  #requests = new Map<Address, Map<string, RequestRecord>>()
+  #space: Space
+  #letters: MemoryLetters
+  #requests: MemoryRequests
+  #tickets: MemoryTickets
   #revoked = new Map<string, number>()
-  #tickets = new Map<string, Ticket>()
   #buckets = new LRUCache<string, Bucket>({ max: BUCKETS_MAX })
   #due = {
     letters: new Deadlines<Address>(),
     peers: new Deadlines<Address>(),
-    requests: new Deadlines<Address>(),
-    tickets: new Deadlines<string>(),
     others: new Deadlines<string>(),
-  }
-  #observer: MailboxObserver = {
-    onRead: (letter) => this.#addUnread(letter.from, -letter.bytes),
-    onGone: (letter, why, wasUnread) => {
-      this.#release(letter)
-      if (wasUnread && why !== 'forgotten') this.onLoss(why, 1)
-    },
   }
 
   /** @param now when the store begins, ms: nothing before it is remembered */
   constructor({ bytesMax, now }: { bytesMax: number; now: number }) {
-    this.#bytesMax = bytesMax
     this.#generation = Math.floor(now * 1000)
     this.#droppable = new LRUCache({ maxSize: bytesMax, sizeCalculation: () => RECORD_BYTES })
+    this.#space = new Space(bytesMax, () => this.#dropSome())
+    this.#letters = new MemoryLetters(this.#space, (why) => this.onLoss(why, 1))
+    this.#requests = new MemoryRequests(this.#space)
+    this.#tickets = new MemoryTickets(this.#space)
   }
 
   // ---- peers -------------------------------------------------------------------------------
@@ -168,7 +141,7 @@ export class MemoryStore implements Store {
     if (!record) return
     if (record.holder) {
       const until = now + LIMITS.guestNameReservedMs
-      this.#reserved.set(peer, { holder: record.holder, until })
+      this.#givenUp.set(peer, { holder: record.holder, until })
       this.#due.others.add(peer, until)
     }
     this.#dropRecord(record)
@@ -196,11 +169,11 @@ export class MemoryStore implements Store {
         return used && record.holder !== holder
       },
     )
-    const reserved = this.#reserved.get(peer)
+    const reserved = this.#givenUp.get(peer)
     if (taken || (reserved && reserved.until > now && reserved.holder !== holder)) return false
     const record = this.#record(peer, now)
     record.holder = holder
-    this.#reserved.delete(peer)
+    this.#givenUp.delete(peer)
     return true
   }
 
@@ -271,8 +244,7 @@ export class MemoryStore implements Store {
     if (!joined.members.has(peer)) {
       if (joined.members.size >= joined.capacity) return { state: 'full' }
       if (record.rooms.size >= LIMITS.roomsPerPeerMax) return { state: 'too-many-rooms' }
-      this.#reserve(MEMBER_BYTES + LETTER_BYTES + notice.bytes)
-      this.#bytes += MEMBER_BYTES
+      this.#space.take(MEMBER_BYTES)
       if (!found) this.#rooms.set(room, joined)
       for (const other of joined.members.keys()) this.#keep(other, notice, undefined, now)
       joined.members.set(peer, { peer, info, joinedAt: now, order: ++this.#joins })
@@ -289,7 +261,7 @@ export class MemoryStore implements Store {
   async leave({ room, peer, notice, tellPeer, now }: LeaveStep): Promise<number | undefined> {
     const found = this.#rooms.get(room)
     if (!found?.members.delete(peer)) return undefined
-    this.#bytes -= MEMBER_BYTES
+    this.#space.give(MEMBER_BYTES)
     if (found.members.size === 0) this.#rooms.delete(room)
     const record = this.#peers.get(peer)
     record?.rooms.delete(room)
@@ -316,62 +288,17 @@ export class MemoryStore implements Store {
 
   // ---- requests, tokens, tickets, rates ------------------------------------------------------
 
-  async startRequest(step: Once & { bodyHash: string; now: number }): Promise<RequestStart> {
-    const { sender, bodyHash, now } = step
-    const found = this.#request(step, now)
-    if (found) {
-      if (found.running && now - found.startedAt < LIMITS.idempotencyRunMs) {
-        return found.bodyHash === bodyHash ? { state: 'running' } : { state: 'reused' }
-      }
-      if (found.answer !== undefined && found.bodyHash !== bodyHash) return { state: 'reused' }
-      if (found.answer !== undefined && found.complete)
-        return { state: 'replay', answer: found.answer }
-      found.running = true
-      found.startedAt = now
-      if (found.bodyHash !== bodyHash) {
-        found.bodyHash = bodyHash
-        found.kept.clear()
-      }
-      return found.answer === undefined ? { state: 'run' } : { state: 'run', partial: found.answer }
-    }
-    this.#reserve(REQUEST_BYTES)
-    this.#bytes += REQUEST_BYTES
-    const requests = getOrMake(this.#requests, sender, () => new Map<string, RequestRecord>())
-    requests.set(requestKey(step), {
-      bodyHash,
-      startedAt: now,
-      running: true,
-      complete: false,
-      kept: new Map(),
-      bytes: REQUEST_BYTES,
-    })
-    if (requests.size > LIMITS.idempotencyKeysMax)
-      this.#dropRequest(sender, requests.keys().next().value)
-    this.#due.requests.add(sender, now + LIMITS.idempotencyMs)
-    return { state: 'run' }
+  async startRequest(step: Parameters<Store['startRequest']>[0]): Promise<RequestStart> {
+    return this.#requests.start(step)
   }
 
-  async finishRequest(
-    step: Once & { answer: string | undefined; complete: boolean; now: number },
-  ): Promise<void> {
-    const found = this.#request(step, step.now)
-    if (!found) return
-    found.running = false
-    if (step.answer === undefined) {
-      // Only success is remembered; what an interrupted run has kept stays known.
-      if (found.kept.size === 0 && found.answer === undefined)
-        this.#dropRequest(step.sender, requestKey(step))
-      return
-    }
-    this.#bytes += step.answer.length - (found.answer?.length ?? 0)
-    found.bytes += step.answer.length - (found.answer?.length ?? 0)
-    found.answer = step.answer
-    found.complete = step.complete
+  async finishRequest(step: Parameters<Store['finishRequest']>[0]): Promise<void> {
+    this.#requests.finish(step)
   }
 
   async revokeToken(tokenId: string, until: number, now: number): Promise<void> {
     if (until <= now || this.#revoked.has(tokenId)) return
-    this.#bytes += REVOCATION_BYTES
+    this.#space.give(-REVOCATION_BYTES)
     this.#revoked.set(tokenId, until)
     this.#due.others.add(tokenId, until)
   }
@@ -380,32 +307,16 @@ export class MemoryStore implements Store {
     return (this.#revoked.get(tokenId) ?? 0) > now
   }
 
-  async addTicket({ ticket, identity, now }: Parameters<Store['addTicket']>[0]): Promise<void> {
-    this.#reserve(TICKET_BYTES)
-    this.#bytes += TICKET_BYTES
-    this.#tickets.set(ticket, { identity, usedAt: now, streamed: false })
-    this.#due.tickets.add(ticket, now + LIMITS.ticketIdleMs)
-    const { tickets } = this.#record(identity.peer, now)
-    tickets.push(ticket)
-    if (tickets.length > LIMITS.ticketsPerPeerMax) this.#dropTicket(tickets[0] as string)
+  async addTicket(step: Parameters<Store['addTicket']>[0]): Promise<void> {
+    this.#tickets.add(step)
   }
 
-  async useTicket({ ticket, stream, now }: Parameters<Store['useTicket']>[0]) {
-    const found = this.#tickets.get(ticket)
-    if (!found || !isTicketAlive(found, now)) return undefined
-    found.usedAt = now
-    const { identity, streamed } = found
-    found.streamed ||= stream
-    return { identity, streamed }
+  async useTicket(step: Parameters<Store['useTicket']>[0]) {
+    return this.#tickets.use(step)
   }
 
   async renewTickets(identity: Identity, now: number): Promise<void> {
-    for (const ticket of this.#peers.get(identity.peer)?.tickets ?? []) {
-      const found = this.#tickets.get(ticket)
-      if (found && isTicketAlive(found, now) && found.identity.expiresAt < identity.expiresAt) {
-        found.identity = identity
-      }
-    }
+    this.#tickets.renew(identity, now)
   }
 
   async takeTokens(step: {
@@ -431,12 +342,12 @@ export class MemoryStore implements Store {
       if (record) this.#dropIfForgotten(record, now)
     }
     for (const address of this.#due.peers.take(now)) this.#lookAtPeer(address, now)
-    for (const sender of this.#due.requests.take(now)) this.#dropOldRequests(sender, now)
-    for (const ticket of this.#due.tickets.take(now)) this.#lookAtTicket(ticket, now)
+    this.#requests.sweep(now)
+    this.#tickets.sweep(now)
     for (const id of this.#due.others.take(now)) {
-      if ((this.#reserved.get(id)?.until ?? now + 1) <= now) this.#reserved.delete(id)
+      if ((this.#givenUp.get(id)?.until ?? now + 1) <= now) this.#givenUp.delete(id)
       if ((this.#revoked.get(id) ?? now + 1) <= now && this.#revoked.delete(id)) {
-        this.#bytes -= REVOCATION_BYTES
+        this.#space.give(REVOCATION_BYTES)
       }
     }
   }
@@ -444,9 +355,9 @@ export class MemoryStore implements Store {
   stats(): StoreStats {
     return {
       mailboxes: this.#peers.size,
-      messages: this.#messages,
+      messages: this.#letters.count,
       rooms: this.#rooms.size,
-      bytes: this.#bytes,
+      bytes: this.#space.used,
     }
   }
 
@@ -457,11 +368,10 @@ export class MemoryStore implements Store {
   #record(address: Address, now: number): PeerRecord {
     const found = this.#peers.get(address)
     if (found) return found
-    this.#reserve(RECORD_BYTES)
-    this.#bytes += RECORD_BYTES
+    this.#space.take(RECORD_BYTES)
     const { floor, reason } = this.#floor(now)
-    const mailbox = new Mailbox(floor, reason, this.#generation, this.#observer)
-    const record: PeerRecord = { address, mailbox, rooms: new Set(), tickets: [] }
+    const mailbox = new Mailbox(floor, reason, this.#generation, this.#letters)
+    const record: PeerRecord = { address, mailbox, rooms: new Set() }
     this.#peers.set(address, record)
     this.#due.peers.add(address, now)
     getOrMake(this.#names, nameOf(address), () => new Set<Address>()).add(address)
@@ -501,12 +411,12 @@ export class MemoryStore implements Store {
   #dropRecord(record: PeerRecord): void {
     const { address, mailbox } = record
     mailbox.forget()
-    for (const ticket of [...record.tickets]) this.#dropTicket(ticket)
+    this.#tickets.dropPeer(address)
     this.#droppedNewest = Math.max(this.#droppedNewest, mailbox.newest)
     this.#droppable.delete(address)
     this.#gone.delete(address)
     this.#peers.delete(address)
-    this.#bytes -= RECORD_BYTES
+    this.#space.give(RECORD_BYTES)
     const name = nameOf(address)
     const addresses = this.#names.get(name)
     addresses?.delete(address)
@@ -545,113 +455,25 @@ export class MemoryStore implements Store {
   // ---- helpers: letters --------------------------------------------------------------------
 
   #keep(to: Address, letter: Letter, once: Once | undefined, now: number): Kept {
-    const request = once && this.#request(once, now)
-    const item = `${once?.item} ${to}`
     const online = (this.#peers.get(to)?.seen?.leaseUntil ?? 0) > now
-    const before = request?.kept.get(item)
+    const before = once && this.#requests.keptBefore(once, to, now)
     if (before !== undefined) return { to, id: before, online }
-    const refused = this.#refusal(letter)
-    if (refused) return { to, ...refused }
+    const refused = this.#letters.refusal(letter, this.#peers.has(to) ? 0 : RECORD_BYTES)
+    if (refused) return { to, refused, retryAfterMs: 1000 }
     const outcome = this.#record(to, now).mailbox.append(letter, now)
     if ('retryAfterMs' in outcome) return { to, refused: 'mailbox-full', ...outcome }
-    this.#retain(letter)
-    this.#addUnread(letter.from, letter.bytes)
+    this.#letters.onKept(letter)
     this.#due.letters.add(to, letter.expiresAt)
-    request?.kept.set(item, outcome.id)
+    if (once) this.#requests.remember(once, to, outcome.id, now)
     this.onRing(to)
     return { to, id: outcome.id, online }
   }
 
-  /** The limits that hold over all mailboxes. What uses the server's places is always kept. */
-  #refusal(
-    letter: Letter,
-  ): { refused: 'mailbox-full' | 'store-full'; retryAfterMs: number } | undefined {
-    if (letter.reserved) return undefined
-    if ((this.#unreadBytes.get(letter.from) ?? 0) + letter.bytes > LIMITS.senderTotalBytesMax) {
-      return { refused: 'mailbox-full', retryAfterMs: 1000 }
-    }
-    const bytes = RECORD_BYTES + ENTRY_BYTES + LETTER_BYTES + letter.bytes
-    return this.#makeSpace(bytes) ? undefined : { refused: 'store-full', retryAfterMs: 1000 }
-  }
-
-  #addUnread(sender: Address, bytes: number): void {
-    const sum = (this.#unreadBytes.get(sender) ?? 0) + bytes
-    if (sum > 0) this.#unreadBytes.set(sender, sum)
-    else this.#unreadBytes.delete(sender)
-  }
-
-  /** A letter in a thousand mailboxes is one text: its bytes count once. */
-  #retain(letter: Letter): void {
-    const keepers = this.#keepers.get(letter) ?? 0
-    this.#keepers.set(letter, keepers + 1)
-    this.#messages += 1
-    this.#bytes += ENTRY_BYTES + (keepers === 0 ? LETTER_BYTES + letter.bytes : 0)
-  }
-
-  #release(letter: Letter): void {
-    const keepers = (this.#keepers.get(letter) ?? 1) - 1
-    if (keepers > 0) this.#keepers.set(letter, keepers)
-    else this.#keepers.delete(letter)
-    this.#messages -= 1
-    this.#bytes -= ENTRY_BYTES + (keepers === 0 ? LETTER_BYTES + letter.bytes : 0)
-  }
-
-  // ---- helpers: space ----------------------------------------------------------------------
-
-  /** Drops what is acknowledged, the mailbox read longest ago first, until `bytes` fit. */
-  #makeSpace(bytes: number): boolean {
-    while (this.#bytes + bytes > this.#bytesMax) {
-      const mailbox = this.#droppable.pop()
-      if (!mailbox) return false
-      mailbox.dropAcknowledged()
-    }
-    return true
-  }
-
-  #reserve(bytes: number): void {
-    if (!this.#makeSpace(bytes)) {
-      throw new ProblemError('store-full', { detail: 'The store holds as much as it may.' })
-    }
-  }
-
-  // ---- helpers: requests and tickets ---------------------------------------------------------
-
-  #request(once: Once, now: number): RequestRecord | undefined {
-    const found = this.#requests.get(once.sender)?.get(requestKey(once))
-    return found && found.startedAt + LIMITS.idempotencyMs > now ? found : undefined
-  }
-
-  #dropRequest(sender: Address, key: string | undefined): void {
-    const requests = this.#requests.get(sender)
-    const found = key === undefined ? undefined : requests?.get(key)
-    if (!requests || !found) return
-    this.#bytes -= found.bytes
-    requests.delete(key as string)
-    if (requests.size === 0) this.#requests.delete(sender)
-  }
-
-  #dropOldRequests(sender: Address, now: number): void {
-    for (const [key, { startedAt }] of this.#requests.get(sender) ?? []) {
-      const until = startedAt + LIMITS.idempotencyMs
-      if (until <= now) this.#dropRequest(sender, key)
-      else this.#due.requests.add(sender, until)
-    }
-  }
-
-  #lookAtTicket(ticket: string, now: number): void {
-    const found = this.#tickets.get(ticket)
-    if (!found) return
-    if (isTicketAlive(found, now)) this.#due.tickets.add(ticket, found.usedAt + LIMITS.ticketIdleMs)
-    else this.#dropTicket(ticket)
-  }
-
-  #dropTicket(ticket: string): void {
-    const found = this.#tickets.get(ticket)
-    if (!found) return
-    this.#bytes -= TICKET_BYTES
-    this.#tickets.delete(ticket)
-    const record = this.#peers.get(found.identity.peer)
-    if (record) record.tickets = record.tickets.filter((other) => other !== ticket)
+  /** Drops what is acknowledged in the mailbox that was read longest ago. */
+  #dropSome(): boolean {
+    const mailbox = this.#droppable.pop()
+    mailbox?.dropAcknowledged()
+    return mailbox !== undefined
   }
 }
 
@@ -661,16 +483,10 @@ const knownMs = (guest: boolean) =>
 const isKnown = (seen: { leaseUntil: number; guest: boolean }, now: number) =>
   seen.leaseUntil + knownMs(seen.guest) > now
 
-const isTicketAlive = (ticket: Ticket, now: number) =>
-  ticket.usedAt + LIMITS.ticketIdleMs > now && ticket.identity.expiresAt > now
-
 const toRoomState = ({ capacity, members }: RoomRecord): RoomState => ({
   capacity,
   members: [...members.values()],
 })
-
-/** Keys of one sender; NUL cannot occur in a path or a key. */
-const requestKey = ({ path, key }: Once) => `${path}\0${key}`
 
 function getOrMake<K, V>(map: Map<K, V>, key: K, make: () => V): V {
   let value = map.get(key)

@@ -136,7 +136,7 @@ export class Call {
     } catch (error) {
       if (pc === this.#pc) console.warn('posthorn demo: no offer:', error)
     } finally {
-      this.#makingOffer = false
+      if (pc === this.#pc) this.#makingOffer = false
     }
   }
 

@@ -152,16 +152,18 @@ function forget(): void {
 
 async function changeMedia(): Promise<void> {
   if (!room || !media) return
-  const before = media
-  media = await openMedia(fields.name.value, fields.generated.checked)
+  const [inside, before] = [room, media]
+  const opened = await openMedia(fields.name.value, fields.generated.checked)
+  if (room !== inside) return opened.stop() // left meanwhile
+  media = opened
   if (!fields.generated.checked && media.generated.includes('picture')) {
     fields.generated.checked = true
     notify('No camera can be had here: the generated picture stays.')
   }
-  await room.replaceMedia(media.stream)
+  await inside.replaceMedia(opened.stream)
   before.stop()
   showSelf()
-  remember(room.name, fields.name.value)
+  remember(inside.name, fields.name.value)
 }
 
 function showSelf(): void {
@@ -261,7 +263,7 @@ function chosenTransport(): Transport {
 }
 
 function roomInAddress(): string {
-  return roomName(decodeURIComponent(location.hash.slice(1)))
+  return roomName(new URLSearchParams(`room=${location.hash.slice(1)}`).get('room') ?? '')
 }
 
 /** Any words become a room's name: what the protocol does not allow there becomes a dash. */

@@ -3,8 +3,7 @@
 // session, a member that fell silent); a call that is not is begun anew when the room is read again.
 import { Call } from './call.ts'
 import { type Json, Problem } from './http.ts'
-import type { Arrival, Departure, Transport } from './signaling.ts'
-import { Signaling } from './signaling.ts'
+import { type Arrival, type Departure, Signaling, type Transport } from './signaling.ts'
 
 const SERVER = '@server'
 /** Where the operator set a secret, guests are let into rooms of this prefix only. */
@@ -81,14 +80,6 @@ export class Room {
     void this.#signaling.read(transport)
   }
 
-  /** Joining twice is the same as once, so this is also how the room is read again. */
-  #rejoin(): Promise<void> {
-    this.#rejoining ??= this.#join().finally(() => {
-      this.#rejoining = undefined
-    })
-    return this.#rejoining
-  }
-
   async replaceMedia(stream: MediaStream): Promise<void> {
     this.#stream = stream
     for (const { call } of this.members.values()) await call.replaceMedia(stream)
@@ -106,8 +97,17 @@ export class Room {
   }
 
   leaveByBeacon(): void {
+    this.#hasLeft = true
     this.#signaling.stop()
     this.#signaling.session.endByBeacon()
+  }
+
+  /** Joining twice is the same as once, so this is also how the room is read again. */
+  #rejoin(): Promise<void> {
+    this.#rejoining ??= this.#join().finally(() => {
+      this.#rejoining = undefined
+    })
+    return this.#rejoining
   }
 
   async #join(): Promise<void> {
@@ -170,13 +170,13 @@ export class Room {
 
   #hearServer(type: string, { peer, info, polite, reason }: Json): void {
     if (type === 'peer-joined') this.#keep(peer, info, polite)
-    else if (type === 'peer-left' && peer === this.peer)
-      this.#rejoin().catch((error) => this.#fail(error))
-    else if (type === 'peer-left') this.#letGo(peer, reason)
+    if (type === 'peer-left') this.#letGo(peer, reason)
     this.#on.changed()
   }
 
   #letGo(peer: string, reason: string): void {
+    // We were silent for too long ourselves, a sleeping laptop perhaps.
+    if (peer === this.peer) void this.#rejoin().catch((error) => this.#fail(error))
     const member = this.members.get(peer)
     if (member && reason === 'timeout' && member.call.isConnected) member.isAway = true
     else this.#drop(peer)

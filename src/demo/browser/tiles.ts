@@ -1,9 +1,12 @@
 // The video tiles: one for this page, one for each member of the room. A tile only shows what it is
 // given; its buttons call back. Tiles come and go with the members and are never rebuilt, because a
 // video element that is moved or replaced flickers.
+import type { Call } from './call.ts'
 import type { Member } from './room.ts'
 
 const STATS_EVERY_MS = 1_000
+/** The key of this page's own tile: no address of a peer is empty. */
+const SELF = ''
 
 export interface Received {
   framesDecoded: number
@@ -20,6 +23,7 @@ export class Tiles {
   readonly #area: HTMLElement
   readonly #template: HTMLTemplateElement
   readonly #tiles = new Map<string, HTMLElement>()
+  readonly #calls = new WeakMap<HTMLElement, Call>()
   #members: ReadonlyMap<string, Member> = new Map()
 
   constructor(area: HTMLElement, template: HTMLTemplateElement) {
@@ -29,7 +33,7 @@ export class Tiles {
   }
 
   showSelf(name: string, stream: MediaStream, note: string): void {
-    const tile = this.#tiles.get('') ?? this.#addSelf()
+    const tile = this.#tiles.get(SELF) ?? this.#addSelf()
     part(tile, '.name').textContent = `${name} (you)`
     part(tile, '.facts').textContent = note
     videoOf(tile).ariaLabel = 'Your own picture'
@@ -40,7 +44,8 @@ export class Tiles {
   showMembers(members: ReadonlyMap<string, Member>): void {
     this.#members = members
     for (const [peer, tile] of this.#tiles) {
-      if (peer === '' || members.has(peer)) continue
+      // A member who went and came back has another call, and so another picture.
+      if (peer === SELF || this.#calls.get(tile) === members.get(peer)?.call) continue
       tile.remove()
       this.#tiles.delete(peer)
       this.received.delete(peer)
@@ -58,7 +63,7 @@ export class Tiles {
   }
 
   #addSelf(): HTMLElement {
-    const tile = this.#add('')
+    const tile = this.#add(SELF)
     videoOf(tile).muted = true
     tile.classList.add('self')
     for (const name of ['.state', '.ping', '.sound']) part(tile, name).remove()
@@ -73,6 +78,7 @@ export class Tiles {
 
   #addMember({ peer, call }: Member): HTMLElement {
     const tile = this.#add(peer)
+    this.#calls.set(tile, call)
     const video = videoOf(tile)
     const sound = part<HTMLButtonElement>(tile, '.sound')
     for (const button of mutersOf(tile)) button.remove()
@@ -117,9 +123,9 @@ export class Tiles {
 
   async #readStats(): Promise<void> {
     for (const [peer, member] of this.#members) {
-      const report = await member.call.stats()
+      const report = await member.call.stats().catch(() => undefined) // closed meanwhile
       const tile = this.#tiles.get(peer)
-      if (!tile) continue
+      if (!tile || !report) continue
       this.received.set(peer, readReport(report))
       this.#describe(tile, member)
     }
