@@ -11,7 +11,6 @@ import { chromium } from 'playwright-core'
 const SIZE = { width: 1200, height: 960 }
 const BYTES_MAX = 300_000
 const TIMEOUT_MS = 30_000
-const CALL = 'connected'
 
 process.chdir(join(import.meta.dirname, '..'))
 const file = process.argv[2] ?? 'docs/demo.png'
@@ -27,10 +26,11 @@ try {
   const address = `${line.split(' ').at(-1)}/demo/?generated#morning-call`
   const page = await enter(address, 'Ada')
   await enter(address, 'Grace')
-  await page.locator(`[data-state=${CALL}]`).waitFor({ timeout: TIMEOUT_MS })
-  await page.locator('.facts', { hasText: 'echo' }).waitFor({ timeout: TIMEOUT_MS })
-  await page.waitForTimeout(2_000) // the picture starts small and blurred
+  await page.locator('[data-state=connected]').waitFor({ timeout: TIMEOUT_MS })
+  // A picture starts small and blurred: wait until it has come to its full size.
+  await page.locator('.facts', { hasText: '640×360' }).waitFor({ timeout: TIMEOUT_MS })
   await page.mouse.move(0, 0)
+  await page.waitForTimeout(2_000)
   await page.screenshot({ path: file })
   const { size } = statSync(file)
   console.log(`${file}: ${Math.round(size / 1000)} kB`)

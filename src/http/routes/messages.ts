@@ -177,13 +177,16 @@ async function exchange(context: HttpContext, request: FastifyRequest, reply: Fa
   const { token: _, idempotencyKey: key, since, wait, limit, ...body } = members
   const posted = readSignals(members, request.bodyText)
   const keyed = toKeyed(request, key, '/exchange', body)
-  const answer = await runOnce(context, keyed, (once, partial) =>
-    sendAll(context, request, posted, once, partial),
-  )
+  let results: ExchangeResult[] | undefined
+  const answer = await runOnce(context, keyed, async (once, partial) => {
+    results = await sendAll(context, request, posted, once, partial)
+    const kept = results.filter(({ receipt }) => receipt !== undefined).length
+    // Only success is remembered.
+    if (kept === 0) return undefined
+    return { text: JSON.stringify(results), complete: kept === results.length }
+  })
   if (answer?.replayed) reply.header('Idempotent-Replayed', 'true')
-  const results = (answer ? (JSON.parse(answer.text) as unknown[]) : []).map((r) =>
-    JSON.stringify(r),
-  )
+  const text = answer?.text ?? JSON.stringify(results)
   const page =
     since === undefined
       ? `"messages":[],"serverTime":"${toTimestamp(context.clock.now())}"`
@@ -192,7 +195,7 @@ async function exchange(context: HttpContext, request: FastifyRequest, reply: Fa
           limit: limit as number | undefined,
           waitMs: posted.length > 0 ? 0 : ((wait as number | undefined) ?? 0) * 1000,
         })
-  return reply.header('Content-Type', JSON_TYPE).send(`{"results":[${results.join(',')}],${page}}`)
+  return reply.header('Content-Type', JSON_TYPE).send(`{"results":${text},${page}}`)
 }
 
 /** The signals of an exchange and their texts, unchecked: one that is wrong does not stop the others. */
@@ -230,16 +233,13 @@ async function sendAll(
   posted: RawSignal[],
   once: Once | undefined,
   partial: string | undefined,
-) {
+): Promise<ExchangeResult[]> {
   const results = partial === undefined ? [] : (JSON.parse(partial) as ExchangeResult[])
   for (const [item, signal] of posted.entries()) {
     if (results[item]?.receipt) continue
     results[item] = await sendOne(context, request, signal, once && { ...once, item })
   }
-  const isKept = ({ receipt }: ExchangeResult) => receipt !== undefined
-  // Only success is remembered.
-  if (once && !results.some(isKept)) return { text: JSON.stringify(results), complete: false }
-  return { text: JSON.stringify(results), complete: results.every(isKept) }
+  return results
 }
 
 interface ExchangeResult {

@@ -47,7 +47,10 @@ export function pageRoutes(app: FastifyInstance, basePath: string): void {
   if (files.has('index.html')) {
     send('/demo/', 'index.html')
     // The page's links are relative to its folder.
-    app.get('/demo', options, async (_request, reply) => reply.redirect(`${basePath}/demo/`, 308))
+    app.get('/demo', options, async ({ url }, reply) => {
+      const at = url.indexOf('?')
+      return reply.redirect(`${basePath}/demo/${at === -1 ? '' : url.slice(at)}`, 308)
+    })
   }
 }
 
