@@ -19,6 +19,8 @@ const ACTIVE_MS = 30_000
 const PROOF_AFTER_MS = 250
 const TOKEN_WARNING_MS = 60_000
 const PAGE_MESSAGES = 64
+/** What is left free of the queue for what frames a message and for proof, warning and bye. */
+const SMALL_EVENTS_BYTES = 1024
 /** How long after a `bye` the reader should come back; at a shutdown spread over this time. */
 const SHUTDOWN_SPREAD_MS = 3_000
 const TOO_MANY_READS_RETRY_MS = 5_000
@@ -89,12 +91,18 @@ export class EventStream {
   async run(sink: Sink, first: Reading): Promise<void> {
     this.#sink = sink
     sink.onDrained = () => this.#read.ring()
-    sink.onStalled = () => this.#read.end('slow-reader')
+    let isStalled = false
+    sink.onStalled = () => {
+      isStalled = true
+      this.#read.end('slow-reader')
+    }
     const reason = await this.#deliver(first)
     this.#read.end(reason)
     // Its client is gone, or its socket takes nothing: a bye could not be read.
-    if (reason === 'gone' || (reason === 'slow-reader' && sink.queuedBytes() > 0)) sink.destroy()
+    if (reason === 'gone' || isStalled) sink.destroy()
     else sink.end(eventFrame('bye', { reason, retryAfterMs: this.#retryAfterMs(reason) }))
+    // A bye that nobody takes must not hold the socket.
+    sink.onStalled = () => sink.destroy()
   }
 
   /** Looked at by the sweep: sets what is due and wakes the loop. */
@@ -175,15 +183,19 @@ export class EventStream {
   }
 
   async #makeRoomFor(bytes: number): Promise<ByeReason | 'gone' | undefined> {
-    const fits = () => this.#sink.queuedBytes() + bytes <= LIMITS.streamQueueBytesMax
-    if (fits()) return undefined
-    while (!fits()) {
+    if (this.#fits(bytes)) return undefined
+    while (!this.#fits(bytes)) {
       if (this.#read.ended) return this.#read.ended
       await this.#read.wait(this.#context.clock)
     }
     // A ring that came meanwhile may have been for a message: look again after this page.
     this.#read.ring()
     return this.#read.ended
+  }
+
+  #fits(bytes: number): boolean {
+    const queued = this.#sink.queuedBytes() + SMALL_EVENTS_BYTES
+    return queued + bytes <= LIMITS.streamQueueBytesMax
   }
 
   #isWarningDue(now: number): boolean {
@@ -200,7 +212,8 @@ export class EventStream {
   }
 
   #beat({ newest }: Reading): void {
-    if (!this.#beatDue) return
+    // Behind a full queue it would come too late to say anything; it is due until there is room.
+    if (!this.#beatDue || !this.#fits(0)) return
     this.#beatDue = false
     const now = this.#context.clock.now()
     const data = { cursor: this.#cursor, newest, serverTime: toTimestamp(now) }

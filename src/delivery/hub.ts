@@ -19,6 +19,8 @@ export interface ReadOptions {
   n?: string | undefined
   /** When its token ends, ms. */
   expiresAt: number
+  /** An open read is a use of its ticket. */
+  ticket?: string | undefined
 }
 
 export class Read {
@@ -26,17 +28,19 @@ export class Read {
   readonly kind: 'poll' | 'stream'
   readonly n: string | undefined
   expiresAt: number
+  readonly ticket: string | undefined
   ended: EndReason | undefined
   /** Set when a stream with the same nonce was proven while this poll was held. */
   proof: string | undefined
   #rung = false
   #wake: (() => void) | undefined
 
-  constructor({ peer, kind, n, expiresAt }: ReadOptions) {
+  constructor({ peer, kind, n, expiresAt, ticket }: ReadOptions) {
     this.peer = peer
     this.kind = kind
     this.n = n
     this.expiresAt = expiresAt
+    this.ticket = ticket
   }
 
   /** Look again. */

@@ -58,8 +58,14 @@ export async function buildApp(
   // Schemas describe; bodies are checked by `bodyReader`, answers are written by hand or as they are.
   app.setValidatorCompiler(() => () => true)
   app.setSerializerCompiler(() => JSON.stringify)
-  app.addHook('onRequest', async (_request, reply) => {
+  app.addHook('onRequest', (_request, reply, done) => {
     reply.header(POSTHORN_HEADER, PROTOCOL_VERSION)
+    if (context.gate) context.gate.then(() => done())
+    else done()
+  })
+  app.addHook('onSend', (request, reply, payload, done) => {
+    if (context.draining && request.raw.httpVersionMajor === 1) reply.header('Connection', 'close')
+    done(null, payload)
   })
   logRequests(app)
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, problems))

@@ -22,6 +22,8 @@ export interface HttpContext extends SessionContext, DeliveryContext {
   sweep: StreamSweep
   /** Set when the server was told to stop: polls are short, answers say `Connection: close`. */
   draining: boolean
+  /** While it is there, requests wait for it before anything is done with them. */
+  gate?: Promise<void> | undefined
   /** 0 to 1. */
   random(): number
 }

@@ -64,6 +64,9 @@ export class Housekeeping {
       const { leaseMs } = this.#context.settings
       this.#renewAt = now + Math.min(LEASE_RENEWAL_MS, leaseMs / 3)
       for (const peer of hub.peers()) await store.touch({ peer, leaseMs, now })
+      for (const { ticket } of hub.all()) {
+        if (ticket !== undefined) await store.useTicket({ ticket, stream: true, now })
+      }
       if (store.ringsMayBeLost) hub.ringAll()
     }
     await store.sweep(now)

@@ -54,6 +54,7 @@ export async function joinRoom(
     throw new ProblemError('rate-limited', {
       detail: `A peer may be in ${LIMITS.roomsPerPeerMax} rooms.`,
       retryAfterMs: 1000,
+      policy: { name: 'rooms', quota: LIMITS.roomsPerPeerMax, windowMs: 1000 },
     })
   }
   const members = await describeMembers(context, me.peer, outcome.room)

@@ -3,7 +3,7 @@
 // `config.auth`; a route that does not say it stops the start.
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Tokens } from '../../auth/tokens.ts'
-import { ProblemError } from '../../core/errors.ts'
+import { invalid, ProblemError } from '../../core/errors.ts'
 import type { Identity } from '../../core/grants.ts'
 import { LIMITS } from '../../protocol/limits.ts'
 import type { SignalingContext } from '../../signaling/context.ts'
@@ -98,7 +98,7 @@ async function readTicket(
   const { ticket } = request.query as Record<string, unknown>
   if (ticket === undefined) throw new ProblemError('token-missing')
   if (typeof ticket !== 'string') {
-    throw new ProblemError('invalid-request', { detail: 'The parameter ticket is repeated.' })
+    throw invalid('/ticket', 'Expected it once')
   }
   const stream = request.routeOptions.config.stream === true
   const found = await store.useTicket({ ticket, stream, now: clock.now() })

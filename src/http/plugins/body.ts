@@ -63,7 +63,9 @@ function parseBody(request: FastifyRequest, body: Buffer): unknown {
 /** The members of the body; those that are null count as left out, a missing body as empty. */
 export function bodyMembers(request: FastifyRequest): Record<string, unknown> {
   const { body } = request
-  if (body === undefined || body === null) return {}
+  // PHP writes an empty object as `[]`.
+  const isEmpty = body === undefined || body === null || (Array.isArray(body) && body.length === 0)
+  if (isEmpty) return {}
   return withoutNulls(body, '')
 }
 

@@ -2,13 +2,18 @@
 // unknown Expect; and path, then verb, before anything of the body is looked at, with the verbs that
 // the path takes in `Allow` (RFC 9110, 15.5.6).
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { ProblemError } from '../../core/errors.ts'
 
 export function guardHttp(app: FastifyInstance): void {
-  const paths = new Map<string, { pattern: RegExp; methods: Set<string> }>()
-  app.addHook('onRoute', ({ url, method }) => {
-    const path = paths.get(url) ?? { pattern: toPattern(url), methods: new Set(['OPTIONS']) }
+  const paths = new Map<string, Path>()
+  app.addHook('onRoute', ({ url, method, config }) => {
+    const isPrivate = (config as { cors?: unknown } | undefined)?.cors === false
+    const path = paths.get(url) ?? {
+      pattern: toPattern(url),
+      methods: new Set(['OPTIONS']),
+      isPrivate,
+    }
     for (const name of [method].flat()) path.methods.add(name)
     // The catch-all that answers OPTIONS is no path.
     if (!url.endsWith('*')) paths.set(url, path)
@@ -31,18 +36,33 @@ export function guardHttp(app: FastifyInstance): void {
       })
     }
   })
-  app.addHook('onRequest', async (request) => {
+  app.addHook('onRequest', async (request, reply) => {
     const isRoute = !request.is404 && !Object.values(request.params as object).includes('')
     if (isRoute || request.method === 'OPTIONS') return
-    const allow = methodsOf(request.url)
-    throw allow ? new ProblemError('method-not-allowed', { allow }) : new ProblemError('not-found')
+    const found = pathsOf(request.url)
+    if (found.length === 0) throw new ProblemError('not-found')
+    // The plugin could not know the path: it has given CORS headers to all that has no route.
+    if (found.some(({ isPrivate }) => isPrivate)) dropCorsHeaders(reply)
+    const allow = [...new Set(found.flatMap(({ methods }) => [...methods]))].sort()
+    throw new ProblemError('method-not-allowed', { allow })
   })
 
-  function methodsOf(url: string): string[] | undefined {
+  function pathsOf(url: string): Path[] {
     const path = url.split('?', 1)[0] as string
-    const found = [...paths.values()].filter(({ pattern }) => pattern.test(path))
-    if (found.length === 0) return undefined
-    return [...new Set(found.flatMap(({ methods }) => [...methods]))].sort()
+    return [...paths.values()].filter(({ pattern }) => pattern.test(path))
+  }
+}
+
+interface Path {
+  pattern: RegExp
+  methods: Set<string>
+  /** For operators: without CORS headers. */
+  isPrivate: boolean
+}
+
+function dropCorsHeaders(reply: FastifyReply): void {
+  for (const name of Object.keys(reply.getHeaders())) {
+    if (name.startsWith('access-control-')) reply.removeHeader(name)
   }
 }
 

@@ -109,7 +109,7 @@ export interface UrlSettings {
 
 /** Only `application/json` is asked for: some clients parse nothing else. */
 function mediaType(request: FastifyRequest): string {
-  const accept = request.headers.accept ?? ''
+  const accept = (request.headers.accept ?? '').toLowerCase()
   return accept.includes('application/json') && !accept.includes(PROBLEM_TYPE)
     ? 'application/json; charset=utf-8'
     : PROBLEM_TYPE

@@ -65,7 +65,8 @@ async function openStream(context: HttpContext, request: FastifyRequest, reply: 
   const { peer, expiresAt } = request.identity
   const since = readSince(lastEventId(request) ?? query['since'])
   const n = readNonce(query['n'])
-  const read = hub.open({ peer, kind: 'stream', n, expiresAt })
+  const ticket = query['ticket']
+  const read = hub.open({ peer, kind: 'stream', n, expiresAt, ticket })
   reply.raw.once('close', () => read.end('gone'))
   const maxAgeMs = http.streamMaxAgeMs * (1 + AGE_SPREAD * (2 * context.random() - 1))
   const { firstOfTicket } = request
@@ -80,10 +81,13 @@ async function openStream(context: HttpContext, request: FastifyRequest, reply: 
   })
   try {
     const first = await stream.readFirst()
+    if (context.draining) {
+      read.end('shutdown')
+      if (request.raw.httpVersionMajor === 1) reply.header('Connection', 'close')
+    }
     sendHead(reply)
-    if (context.draining) read.end('shutdown')
     sweep.add(stream)
-    await stream.run(new ResponseSink(reply.raw), first)
+    await stream.run(new ResponseSink(reply.raw, context.clock), first)
   } catch (error) {
     if (!reply.sent) throw error
     request.log.error({ err: error }, 'stream failed')
