@@ -285,6 +285,6 @@ async function doctor(): Promise<number> {
 async function openapi(argv: string[]): Promise<number> {
   const { problems } = readSettings({}, argv, {})
   if (problems.length > 0) throw new ConfigError(problems)
-  const { openApiYaml } = await import('./http/openapi.ts')
+  const { openApiYaml } = await import('./server.ts')
   return print(await openApiYaml())
 }

@@ -5,12 +5,13 @@ import { readFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { Tokens } from './auth/tokens.ts'
-import type { Config } from './config/config.ts'
+import { type Config, readConfig } from './config/config.ts'
 import { type Clock, systemClock } from './core/clock.ts'
 import { StreamSweep } from './delivery/event-stream.ts'
 import { Hub } from './delivery/hub.ts'
 import { buildApp } from './http/app.ts'
 import type { HttpContext } from './http/context.ts'
+import { toYaml } from './http/openapi.ts'
 import { Drain } from './http/plugins/drain.ts'
 import { collectMetrics } from './http/plugins/metrics.ts'
 import { Housekeeping } from './signaling/presence.ts'
@@ -99,9 +100,16 @@ export async function buildServer(config: Config, environment: Environment = {})
   return { app, context }
 }
 
+/** The OpenAPI document of a server with default settings: what `posthorn openapi` prints. */
+export async function openApiYaml(): Promise<string> {
+  const app = await buildForDocument()
+  const text = toYaml(app)
+  await app.close()
+  return text
+}
+
 /** An app that is only asked for its document. */
 export async function buildForDocument(): Promise<FastifyInstance> {
-  const { readConfig } = await import('./config/config.ts')
   const { app } = await buildServer({ ...readConfig([], {}), logLevel: 'silent' })
   return app
 }

@@ -31,7 +31,15 @@ const KEEP_ALIVE_MS = 76_000
 const HEAD_TIMEOUT_MS = 10_000
 /** For a request to arrive whole: 256 KiB at 10 kB/s. Answers may take as long as they take. */
 const REQUEST_TIMEOUT_MS = 30_000
-const CHECK_TIMEOUTS_MS = 2_000
+const TIMEOUTS = {
+  requestTimeout: REQUEST_TIMEOUT_MS,
+  headersTimeout: HEAD_TIMEOUT_MS,
+  connectionsCheckingInterval: 2_000,
+  keepAliveTimeout: KEEP_ALIVE_MS,
+  // A connection on which nothing moves: longer than a poll waits or a stream is silent. Whoever
+  // does not take an answer would else make the server hold it for ever.
+  timeout: 60_000,
+}
 const PREFLIGHT_SECONDS = 7200
 const EXPOSED_HEADERS = [
   POSTHORN_HEADER,
@@ -55,6 +63,8 @@ export async function buildApp(
   const { basePath } = context.http
   const problems = problemSettings(context)
   const app = Fastify(fastifyOptions(context, logStream))
+  // Node's HTTP/2 server takes none of them as an option, and has laxer ones of its own.
+  Object.assign(app.server, TIMEOUTS)
   // Schemas describe; bodies are checked by `bodyReader`, answers are written by hand or as they are.
   app.setValidatorCompiler(() => () => true)
   app.setSerializerCompiler(() => JSON.stringify)
@@ -109,10 +119,8 @@ function fastifyOptions(
 ): FastifyServerOptions {
   const { tls, trustProxy, basePath } = context.http
   const { onRefused } = context.metrics
-  const timeouts = {
-    requestTimeout: REQUEST_TIMEOUT_MS,
-    headersTimeout: HEAD_TIMEOUT_MS,
-    connectionsCheckingInterval: CHECK_TIMEOUTS_MS,
+  const options = {
+    ...TIMEOUTS,
     maxHeaderSize: MAX_HEAD_BYTES,
     // Node would refuse a missing Host in its own words; guardHttp does it in ours.
     requireHostHeader: false,
@@ -120,10 +128,10 @@ function fastifyOptions(
   const transport = tls
     ? {
         http2: true,
-        https: { ...timeouts, ...tls, allowHTTP1: true },
+        https: { ...options, ...tls, allowHTTP1: true, handshakeTimeout: HEAD_TIMEOUT_MS },
         http2SessionTimeout: KEEP_ALIVE_MS,
       }
-    : { http: timeouts }
+    : { http: options }
   return {
     ...transport,
     logger: loggerOptions(context.http.logLevel, stream),
@@ -132,6 +140,7 @@ function fastifyOptions(
     requestIdHeader: false,
     genReqId: requestIds(),
     bodyLimit: LIMITS.requestBytesMax,
+    connectionTimeout: TIMEOUTS.timeout,
     keepAliveTimeout: KEEP_ALIVE_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     trustProxy: trustProxy.length > 0 ? trustProxy : false,

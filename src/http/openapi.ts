@@ -54,12 +54,3 @@ export const toYaml = (app: FastifyInstance): string => app.swagger({ yaml: true
 export function toJson(app: FastifyInstance, version: '3.0.3' | '3.1.0'): string {
   return JSON.stringify({ ...app.swagger(), openapi: version }, null, 2)
 }
-
-/** The committed document: what `posthorn openapi` prints. */
-export async function openApiYaml(): Promise<string> {
-  const { buildForDocument } = await import('../server.ts')
-  const app = await buildForDocument()
-  const text = toYaml(app)
-  await app.close()
-  return text
-}

@@ -16,7 +16,7 @@ export const PROBLEM_HELP: Record<ProblemCode, string> = {
   'token-expired':
     'The token has ended. Guests refresh theirs with POST /session/refresh until 60 s after its end; others mint a new one.',
   'not-allowed':
-    'The token is good but does not allow this: to create rooms, to use this name, or to refresh.',
+    'The token is good but does not allow this: to create rooms, to use this name, or to refresh. Ask the application for a token that does.',
   'guests-off': 'This server takes no guests. Get a token from the application.',
   'ticket-unknown':
     'The ticket is not known: it dies two minutes after its last use, with its token, or with its session. Get another with POST /session/open.',
@@ -29,7 +29,8 @@ export const PROBLEM_HELP: Record<ProblemCode, string> = {
   'method-not-allowed': 'The path takes other methods: they are in the header Allow.',
   'peer-taken':
     'The name belongs to somebody else. Its last holder gets it back by showing the earlier token.',
-  'room-full': 'The room has as many members as it may have.',
+  'room-full':
+    'The room has as many members as it may have. Try again when somebody has left, or use another room.',
   'call-state': 'The call is not in a state that allows this; the member call shows it as it is.',
   'call-glare': 'The other side is calling already: answer that call, which the member call shows.',
   'in-progress':
@@ -46,7 +47,8 @@ export const PROBLEM_HELP: Record<ProblemCode, string> = {
     'The recipient has not read what was sent to it, by this sender or altogether. Wait for Retry-After seconds; what it reads makes room.',
   'store-unavailable':
     'The store, or the key set of the identity provider, cannot be reached. Nothing was kept. Try again after Retry-After seconds.',
-  'store-full': 'The server holds as much as it may. Nothing was kept; reading goes on.',
+  'store-full':
+    'The server holds as much as it may. Nothing was kept; reading goes on. Try again later; what readers acknowledge makes space, and --memory-max sets how much there is.',
 }
 
 /** The page as HTML, without script and without style that a strict policy would refuse. */

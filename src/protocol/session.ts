@@ -86,6 +86,6 @@ export const Snapshot = named(
 
 export const Health = named(
   'Health',
-  { status: Type.String({ description: '`ok`, `ready` or `draining`.' }) },
+  { status: Type.String({ description: '`ok` or `ready`.' }) },
   { description: 'The state of the server.' },
 )

@@ -28,8 +28,8 @@ export class MemoryLetters implements MailboxObserver {
    * @param more bytes that keeping it takes besides
    */
   refusal(letter: Letter, more: number): 'mailbox-full' | 'store-full' | undefined {
-    // What uses the server's places is always kept: its number is bounded in each mailbox.
-    if (letter.reserved) return undefined
+    // What uses the server's places is kept in every mailbox there is: its number is bounded there.
+    if (letter.reserved) return more === 0 || this.#space.makeFor(more) ? undefined : 'store-full'
     const unread = this.#unreadBytes.get(letter.from) ?? 0
     if (unread + letter.bytes > LIMITS.senderTotalBytesMax) return 'mailbox-full'
     const bytes = ENTRY_BYTES + LETTER_BYTES + letter.bytes + more

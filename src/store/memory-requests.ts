@@ -71,6 +71,8 @@ export class MemoryRequests {
 
   #begin(step: Once & { bodyHash: string; now: number }): RequestStart {
     const { sender, bodyHash, now: startedAt } = step
+    // One of before, past its time and not swept away yet: its bytes and its place in the order go.
+    this.#drop(sender, keyOf(step))
     this.#space.take(REQUEST_BYTES)
     const requests = this.#senders.get(sender) ?? new Map<string, Request>()
     this.#senders.set(sender, requests)

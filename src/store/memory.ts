@@ -171,6 +171,9 @@ export class MemoryStore implements Store {
     )
     const reserved = this.#givenUp.get(peer)
     if (taken || (reserved && reserved.until > now && reserved.holder !== holder)) return false
+    // What a former guest of this name left behind is not handed on.
+    const left = this.#peers.get(peer)
+    if (left && left.holder !== holder && left.rooms.size === 0) this.#dropRecord(left)
     const record = this.#record(peer, now)
     record.holder = holder
     this.#givenUp.delete(peer)
@@ -203,7 +206,8 @@ export class MemoryStore implements Store {
     acknowledge,
     now,
   }: Parameters<Store['readSince']>[0]): Promise<Reading> {
-    const { mailbox } = this.#record(peer, now)
+    // A read makes no mailbox: it goes on when the store is full, and behind the end of a session.
+    const mailbox = this.#peers.get(peer)?.mailbox ?? this.#newMailbox(now)
     const reading = mailbox.read(since, limit, now)
     if (acknowledge && !reading.reset && since > mailbox.acknowledged) {
       mailbox.acknowledge(since)
@@ -213,7 +217,10 @@ export class MemoryStore implements Store {
   }
 
   async snapshot(peer: Address, now: number) {
-    const { mailbox, rooms } = this.#record(peer, now)
+    const { mailbox, rooms } = this.#peers.get(peer) ?? {
+      mailbox: this.#newMailbox(now),
+      rooms: [],
+    }
     return { newest: mailbox.newest, cursor: mailbox.acknowledged, rooms: [...rooms] }
   }
 
@@ -297,8 +304,9 @@ export class MemoryStore implements Store {
   }
 
   async revokeToken(tokenId: string, until: number, now: number): Promise<void> {
-    if (until <= now || this.#revoked.has(tokenId)) return
-    this.#space.give(-REVOCATION_BYTES)
+    const before = this.#revoked.get(tokenId)
+    if (until <= (before ?? now)) return
+    if (before === undefined) this.#space.give(-REVOCATION_BYTES)
     this.#revoked.set(tokenId, until)
     this.#due.others.add(tokenId, until)
   }
@@ -369,21 +377,20 @@ export class MemoryStore implements Store {
     const found = this.#peers.get(address)
     if (found) return found
     this.#space.take(RECORD_BYTES)
-    const { floor, reason } = this.#floor(now)
-    const mailbox = new Mailbox(floor, reason, this.#generation, this.#letters)
-    const record: PeerRecord = { address, mailbox, rooms: new Set() }
+    const record: PeerRecord = { address, mailbox: this.#newMailbox(now), rooms: new Set() }
     this.#peers.set(address, record)
     this.#due.peers.add(address, now)
     getOrMake(this.#names, nameOf(address), () => new Set<Address>()).add(address)
     return record
   }
 
-  /** Where a mailbox made anew begins: above everything that it cannot vouch for. */
-  #floor(now: number): { floor: number; reason: ResetReason } {
+  /** A mailbox made anew begins above everything that it cannot vouch for. */
+  #newMailbox(now: number): Mailbox {
     const aged = Math.floor((now - LIMITS.floorAgeMs) * 1000)
     const floor = Math.max(this.#generation, aged, this.#droppedNewest)
-    if (floor === this.#generation) return { floor, reason: 'store-restarted' }
-    return { floor, reason: floor === aged ? 'expired' : 'evicted' }
+    let reason: ResetReason = floor === aged ? 'expired' : 'evicted'
+    if (floor === this.#generation) reason = 'store-restarted'
+    return new Mailbox(floor, reason, this.#generation, this.#letters)
   }
 
   #recordsOf(name: string): PeerRecord[] {
@@ -401,11 +408,16 @@ export class MemoryStore implements Store {
     const bare = this.#peers.get(name)
     if (!hasDevice(device.address) || !bare || this.#knownOf(name, now).length > 0) return
     bare.mailbox.expire(now)
+    // What a reader of the name has had does not wait.
+    bare.mailbox.dropAcknowledged()
     const entries = bare.mailbox.empty()
     device.mailbox.adopt(entries)
     for (const { letter } of entries) this.#due.letters.add(device.address, letter.expiresAt)
-    if (bare.replies) device.replies = bare.replies
-    this.#dropRecord(bare)
+    for (const [sender, { until, grantedAt }] of bare.replies ?? []) {
+      const own = device.replies?.get(sender)?.until ?? 0
+      if (until > own) this.#grantReply(device.address, sender, until, grantedAt)
+    }
+    if (bare.rooms.size === 0) this.#dropRecord(bare)
   }
 
   #dropRecord(record: PeerRecord): void {

@@ -2,6 +2,8 @@
 // preflight), at most 32 levels deep, valid UTF-8. The text is kept beside the value, because
 // payloads are forwarded as they came.
 import { isUtf8 } from 'node:buffer'
+import type { IncomingMessage } from 'node:http'
+import type { Http2ServerRequest } from 'node:http2'
 import type { Static, TSchema } from '@sinclair/typebox'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { ProblemError } from '../../core/errors.ts'
@@ -35,10 +37,17 @@ export function readBodies(app: FastifyInstance): void {
     // An empty body is none, whatever it is called (generated clients name a type all the same) ...
     if (headers['content-length'] === '0') delete headers['content-type']
     // ... and where a box on the way took the type, it is JSON: nothing else is ever sent here.
-    else if (headers['content-length'] ?? headers['transfer-encoding']) {
+    else if (hasBody(raw)) {
       headers['content-type'] ||= 'application/json'
     }
   })
+}
+
+/** In HTTP/2 neither a length nor chunks need tell of a body: the head says whether it is all. */
+function hasBody(raw: IncomingMessage): boolean {
+  const { headers, httpVersionMajor } = raw
+  if (httpVersionMajor === 2) return !(raw as unknown as Http2ServerRequest).stream.endAfterHeaders
+  return (headers['content-length'] ?? headers['transfer-encoding']) !== undefined
 }
 
 function parseBody(request: FastifyRequest, body: Buffer): unknown {

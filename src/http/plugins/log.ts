@@ -36,8 +36,14 @@ export function logRequests(app: FastifyInstance): void {
 }
 
 export function describeRequest(request: FastifyRequest) {
-  const { method, url, identity } = request
-  return { method, path: redactQuery(url), peer: identity?.peer }
+  const { method, url, identity, is404 } = request
+  return { method, path: is404 ? firstSegment(url) : redactQuery(url), peer: identity?.peer }
+}
+
+/** Of a path that is none of ours: broken clients escape the `?`, and then it holds their ticket. */
+function firstSegment(url: string): string {
+  const first = /^\/[a-z-]{0,20}(?![^/?])/.exec(url)?.[0] ?? '/'
+  return first === url ? first : `${first}…`
 }
 
 /** A query may hold a ticket: only the parameters that say how to read are shown. */

@@ -20,7 +20,9 @@ const FASTIFY_CODES: Record<string, () => ProblemError> = {
   FST_ERR_CTP_BODY_TOO_LARGE: () =>
     new ProblemError('too-large', { maxBytes: LIMITS.requestBytesMax }),
   FST_ERR_CTP_INVALID_MEDIA_TYPE: () =>
-    new ProblemError('unsupported-media-type', { detail: 'Send application/json or text/plain.' }),
+    new ProblemError('unsupported-media-type', {
+      detail: 'Send application/json (curl: --json instead of -d) or text/plain.',
+    }),
   FST_ERR_CTP_INVALID_CONTENT_LENGTH: () =>
     new ProblemError('invalid-request', {
       detail: 'The body is not as long as Content-Length says.',
@@ -128,8 +130,9 @@ export function sendProblem(
   const body = problem
     ? problemBody(problem, request.id, baseUrl(request, settings))
     : internalBody(request.id)
-  // Fastify would close the connection; but the body was read to its end.
-  if (problem?.code === 'invalid-json') reply.removeHeader('connection')
+  // Fastify would close the connection; but the body was read to its end, or ends with its stream.
+  const isHttp2 = request.raw.httpVersionMajor === 2
+  if (problem?.code === 'invalid-json' || isHttp2) reply.removeHeader('connection')
   return reply
     .code(body.status)
     .headers(problem ? problemHeaders(problem) : {})

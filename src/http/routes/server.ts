@@ -49,9 +49,12 @@ export function healthRoutes(app: FastifyInstance, context: HttpContext): void {
         problems: ['store-unavailable'],
       }),
     },
-    async (_request, reply) => {
-      const { draining } = context
-      return reply.code(draining ? 503 : 200).send({ status: draining ? 'draining' : 'ready' })
+    async () => {
+      if (!context.draining) return { status: 'ready' }
+      throw new ProblemError('store-unavailable', {
+        detail: 'This node is stopping.',
+        retryAfterMs: 1000,
+      })
     },
   )
 
