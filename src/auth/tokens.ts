@@ -205,6 +205,7 @@ function toProblem(error: unknown): ProblemError {
   // The key set could not be had: the token may be good, so its holder must not throw it away.
   const unreachable =
     error instanceof errors.JWKSTimeout ||
+    error instanceof errors.JWKSInvalid ||
     (error instanceof errors.JOSEError && error.code === 'ERR_JOSE_GENERIC') ||
     (error instanceof TypeError && error.message.includes('fetch'))
   return unreachable
