@@ -98,9 +98,16 @@ export class Mailbox {
     return entry
   }
 
-  /** Takes over what waited in another mailbox, in order; ids stay where they can. */
-  adopt(entries: Entry[]): void {
-    for (const { id, letter } of entries) this.#push({ id: Math.max(id, this.newest + 1), letter })
+  /**
+   * Takes over what waited in another mailbox; ids stay where they can.
+   * @param isFresh nobody has read here yet: what is here and what comes are put in order of their ids
+   */
+  adopt(entries: Entry[], isFresh: boolean): void {
+    const { newest } = this
+    const all = isFresh ? [...this.empty(), ...entries].sort((a, b) => a.id - b.id) : entries
+    if (isFresh) this.newest = this.floor
+    for (const { id, letter } of all) this.#push({ id: Math.max(id, this.newest + 1), letter })
+    this.newest = Math.max(this.newest, newest)
   }
 
   /** Removes everything and returns it, without telling the observer: it is kept elsewhere now. */

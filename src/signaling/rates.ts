@@ -1,6 +1,6 @@
 // Rate limits (protocol section 3): signals a second and peer, new guest sessions a minute and
 // address. The buckets stand in the store, so that they hold for all nodes together.
-import { isIPv4, isIPv6 } from 'node:net'
+import { isIPv6 } from 'node:net'
 import { ProblemError } from '../core/errors.ts'
 import type { Rate } from '../core/token-bucket.ts'
 import type { Address } from '../protocol/address.ts'
@@ -44,16 +44,26 @@ async function take(
 
 /** One household or company: an IPv4 address, or the /56 that providers hand out of IPv6. */
 export function toNetwork(address: string): string {
-  const mapped = address.replace(/^::ffff:/i, '')
-  if (isIPv4(mapped)) return mapped
   const plain = address.replace(/%.*$/, '')
   if (!isIPv6(plain)) return address
-  const [head = '', tail] = plain.split('::')
+  const groups = toGroups(plain)
+  const [a = 0, b = 0, c = 0, d = 0, , mark = 0, high = 0, low = 0] = groups
+  // IPv4 in IPv6 (RFC 4291, 2.5.5.2), in either spelling.
+  if (mark === 0xffff && groups.slice(0, 5).every((group) => group === 0)) {
+    return [high >> 8, high & 0xff, low >> 8, low & 0xff].join('.')
+  }
+  return `${[a, b, c, d & 0xff00].map((group) => group.toString(16)).join(':')}::/56`
+}
+
+/** The eight groups of 16 bits of an IPv6 address. */
+function toGroups(address: string): number[] {
+  const hex = address.replace(/(\d+)\.(\d+)\.(\d+)\.(\d+)$/, (_, ...parts: string[]) => {
+    const [a = 0, b = 0, c = 0, d = 0] = parts.map(Number)
+    return `${((a << 8) | b).toString(16)}:${((c << 8) | d).toString(16)}`
+  })
+  const [head = '', tail] = hex.split('::')
   const left = head.split(':').filter(Boolean)
   const right = (tail ?? '').split(':').filter(Boolean)
-  const zeros = tail === undefined ? 0 : 8 - left.length - right.length
-  const groups = [...left, ...Array<string>(Math.max(0, zeros)).fill('0'), ...right]
-  const bytes = groups.slice(0, 4).map((group) => Number.parseInt(group, 16))
-  bytes[3] = (bytes[3] ?? 0) & 0xff00
-  return `${bytes.map((group) => group.toString(16)).join(':')}::/56`
+  const zeros = Array<string>(8 - left.length - right.length).fill('0')
+  return [...left, ...zeros, ...right].map((group) => Number.parseInt(group, 16))
 }

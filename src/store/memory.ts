@@ -411,7 +411,7 @@ export class MemoryStore implements Store {
     // What a reader of the name has had does not wait.
     bare.mailbox.dropAcknowledged()
     const entries = bare.mailbox.empty()
-    device.mailbox.adopt(entries)
+    device.mailbox.adopt(entries, device.seen === undefined)
     for (const { letter } of entries) this.#due.letters.add(device.address, letter.expiresAt)
     for (const [sender, { until, grantedAt }] of bare.replies ?? []) {
       const own = device.replies?.get(sender)?.until ?? 0
