@@ -7,11 +7,14 @@ import type { Space } from './memory-space.ts'
 import type { Once, RequestStart } from './store.ts'
 
 const REQUEST_BYTES = 400
+const KEPT_BYTES = 150
 
 interface Request {
   bodyHash: string
   startedAt: number
   running: boolean
+  /** Claims that were not finished: more than one where the first took longer than 10 s. */
+  runs: number
   answer?: string
   complete: boolean
   /** `item to` → id: what an interrupted run has kept already. */
@@ -38,16 +41,17 @@ export class MemoryRequests {
     const found = this.#find(step, step.now)
     if (!found) return
     found.running = false
+    found.runs -= 1
     if (step.answer !== undefined) {
-      const grown = step.answer.length - (found.answer?.length ?? 0)
-      found.bytes += grown
-      this.#space.give(-grown)
+      this.#grow(found, step.answer.length - (found.answer?.length ?? 0))
       found.answer = step.answer
       found.complete = step.complete
     } else if (found.kept.size === 0 && found.answer === undefined) {
       // Only success is remembered; but what an interrupted run has kept stays known.
       this.#drop(step.sender, keyOf(step))
     }
+    // Nobody will run it again. (In a large room the copies of one signal are a thousand.)
+    if (found.complete && found.runs === 0) this.#forgetKept(found)
   }
 
   /** The id under which this item was kept in that mailbox by an earlier run. */
@@ -56,7 +60,10 @@ export class MemoryRequests {
   }
 
   remember(once: Once, to: Address, id: number, now: number): void {
-    this.#find(once, now)?.kept.set(`${once.item} ${to}`, id)
+    const found = this.#find(once, now)
+    if (!found) return
+    found.kept.set(`${once.item} ${to}`, id)
+    this.#grow(found, KEPT_BYTES)
   }
 
   sweep(now: number): void {
@@ -81,6 +88,7 @@ export class MemoryRequests {
       bodyHash,
       startedAt,
       running: true,
+      runs: 1,
       complete: false,
       kept,
       bytes: REQUEST_BYTES,
@@ -100,12 +108,23 @@ export class MemoryRequests {
     if (found.answer !== undefined && found.complete)
       return { state: 'replay', answer: found.answer }
     found.running = true
+    found.runs += 1
     found.startedAt = now
     if (!isSame) {
       found.bodyHash = bodyHash
-      found.kept.clear()
+      this.#forgetKept(found)
     }
     return found.answer === undefined ? { state: 'run' } : { state: 'run', partial: found.answer }
+  }
+
+  #grow(found: Request, bytes: number): void {
+    found.bytes += bytes
+    this.#space.give(-bytes)
+  }
+
+  #forgetKept(found: Request): void {
+    this.#grow(found, -found.kept.size * KEPT_BYTES)
+    found.kept.clear()
   }
 
   #find(once: Once, now: number): Request | undefined {

@@ -37,6 +37,9 @@ const RECORD_BYTES = 700
 const MEMBER_BYTES = 300
 const REVOCATION_BYTES = 150
 
+/** How long a record waits for its peer: a guest's name is claimed before the guest comes. */
+const COMING_MS = 10_000
+
 /** Buckets that were not used for longest are dropped, that is full again. */
 const BUCKETS_MAX = 65_536
 
@@ -379,7 +382,7 @@ export class MemoryStore implements Store {
     this.#space.take(RECORD_BYTES)
     const record: PeerRecord = { address, mailbox: this.#newMailbox(now), rooms: new Set() }
     this.#peers.set(address, record)
-    this.#due.peers.add(address, now)
+    this.#due.peers.add(address, now + COMING_MS)
     getOrMake(this.#names, nameOf(address), () => new Set<Address>()).add(address)
     return record
   }

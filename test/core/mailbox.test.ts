@@ -326,40 +326,93 @@ t.test('expiry', async (t) => {
 })
 
 t.test('a hand-over', async (t) => {
+  const idsOf = (box: Mailbox) => box.read(0, 256, NOON).entries.map(({ id }) => id)
+
   t.test('keeps order, and ids where it can', async (t) => {
-    const bare = makeBox().box
-    const ids = fill(bare, 60, 60, 60)
-    const device = makeBox().box
-    device.adopt(bare.empty())
-    const { entries } = device.read(0, 100, NOON)
-    t.same(seqsOf(entries), [1, 2, 3])
-    t.same(
-      entries.map(({ id }) => id),
-      ids,
-    )
-    t.same(bare.read(0, 100, NOON).entries, [])
+    for (const isFresh of [true, false]) {
+      const bare = makeBox().box
+      const ids = fill(bare, 60, 60, 60)
+      const device = makeBox().box
+      device.adopt(bare.empty(), isFresh)
+      t.same(seqsOf(device.read(0, 100, NOON).entries), [1, 2, 3])
+      t.same(idsOf(device), ids)
+      t.same(bare.read(0, 100, NOON).entries, [])
+    }
   })
 
-  t.test('gives new ids above what the device has had', async (t) => {
+  t.test('gives new ids above what cannot be vouched for', async (t) => {
+    for (const isFresh of [true, false]) {
+      const bare = makeBox().box
+      fill(bare, 60, 60)
+      const device = makeBox({ floor: NOON_ID + 5000 }).box
+      device.adopt(bare.empty(), isFresh)
+      t.same(idsOf(device), [NOON_ID + 5001, NOON_ID + 5002])
+      t.equal(device.newest, NOON_ID + 5002)
+    }
+  })
+
+  t.test('comes behind what a reader may have had', async (t) => {
+    const bare = makeBox().box
+    const ids = fill(bare, 60, 60)
+    const device = makeBox().box
+    device.append(makeLetter({ seq: 9 }), NOON + 0.5)
+    device.adopt(bare.empty(), false)
+    t.same(seqsOf(device.read(0, 100, NOON).entries), [9, 1, 2])
+    t.same(idsOf(device), [NOON_ID + 500, NOON_ID + 501, ids[1]])
+  })
+
+  t.test('is in order with what nobody has read', async (t) => {
     const bare = makeBox().box
     fill(bare, 60, 60)
-    const device = makeBox({ floor: NOON_ID + 5000 }).box
-    device.adopt(bare.empty())
-    const { entries, newest } = device.read(0, 100, NOON)
-    t.same(
-      entries.map(({ id }) => id),
-      [NOON_ID + 5001, NOON_ID + 5002],
-    )
-    t.equal(newest, NOON_ID + 5002)
+    const device = makeBox().box
+    device.append(makeLetter({ seq: 9 }), NOON + 0.5)
+    const { newest } = device
+    device.adopt(bare.empty(), true)
+    t.same(seqsOf(device.read(0, 100, NOON).entries), [1, 9, 2])
+    t.same(idsOf(device), [NOON_ID, NOON_ID + 500, NOON_ID + 1000])
+    t.ok(device.newest >= newest)
+  })
+
+  t.test('never takes ids back', async (t) => {
+    const offsets = fc.array(fc.nat(8), { maxLength: 10 })
+    const property = fc.property(offsets, offsets, fc.boolean(), (before, waiting, isFresh) => {
+      const { box: device, gone } = makeBox()
+      const bare = makeBox().box
+      // The last one of each has expired by the time of the hand-over.
+      const post = (box: Mailbox, all: number[], first: number) =>
+        all.forEach((offset, at) => {
+          const expiresAt = NOON + (at === all.length - 1 ? 1 : 60) * SECOND
+          box.append(makeLetter({ seq: first + at, expiresAt }), NOON + offset / 1000)
+        })
+      post(device, before, 1)
+      post(bare, waiting, 101)
+      device.expire(NOON + SECOND)
+      const { newest } = device
+      device.adopt(bare.empty(), isFresh)
+      const ids = device.read(0, 256, NOON).entries.map(({ id }) => id)
+      const last = device.newest
+      const next = idOf(device.append(makeLetter(), NOON))
+      return (
+        ids.every((id, at) => id > (ids[at - 1] ?? 0)) &&
+        ids.length + gone.length === before.length + waiting.length &&
+        new Set(ids).size === ids.length &&
+        last >= newest &&
+        last >= (ids.at(-1) ?? 0) &&
+        next > last
+      )
+    })
+    await holds(t, property, { runs: 500, what: 'rising, none lost, none above the newest' })
   })
 
   t.test('lets what was handed over expire', async (t) => {
-    const bare = makeBox().box
-    fill(bare, 10)
-    const { box, gone } = makeBox()
-    box.adopt(bare.empty())
-    box.expire(NOON + 10 * SECOND)
-    t.same(gone, [[1, 'expired', true]])
+    for (const isFresh of [true, false]) {
+      const bare = makeBox().box
+      fill(bare, 10)
+      const { box, gone } = makeBox()
+      box.adopt(bare.empty(), isFresh)
+      box.expire(NOON + 10 * SECOND)
+      t.same(gone, [[1, 'expired', true]])
+    }
   })
 })
 

@@ -193,6 +193,22 @@ t.test('a letter in many mailboxes is one text', async (t) => {
   t.equal(bench.store.stats().bytes, 0)
 })
 
+t.test('what a keyed request has kept counts until it is done', async (t) => {
+  const bench = makeBench()
+  const once = { sender: 'alice', path: '/messages', key: 'k', item: 0 }
+  const peers = Array.from({ length: 1000 }, (_, n) => `peer${n}`)
+  const { store } = bench
+  await bench.post(peers)
+  const { bytes: plain } = store.stats()
+  await store.startRequest({ ...once, bodyHash: 'h', now: bench.now })
+  await bench.post(peers, {}, { once })
+  const { bytes: running } = store.stats()
+  await store.finishRequest({ ...once, answer: 'x', complete: true, now: bench.now })
+  const { bytes: done } = store.stats()
+  t.ok(running - done > 100 * peers.length, 'who has a copy')
+  t.ok(done - plain < 110 * peers.length, 'then no more than the copies themselves')
+})
+
 t.test('reply rights have a bound, the oldest goes', async (t) => {
   const bench = makeBench()
   await bench.touch('bob')

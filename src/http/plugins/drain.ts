@@ -1,12 +1,18 @@
 // Stops without hurting anybody (protocol section 9). Fastify's own close() resets sockets that are
 // about to send and hangs on open streams, so the order is ours:
-//   1. /readyz says 503, every answer says `Connection: close`, streams get `bye`, polls answer;
+//   1. /readyz says 503, every answer says `Connection: close` (HTTP/2: GOAWAY), streams get `bye`,
+//      polls answer;
 //   2. for a while new connections are still taken: balancers need time to look away;
 //   3. no new connections; what is under way is finished;
 //   4. a connection that stays silent is closed from our side, in order (FIN, not RST).
+//
+// Closing a door hurts whoever is just coming through it: a connection in the queue of a listener, a
+// request that crosses a GOAWAY. So requests are held back for a moment before (`gate`). Who waits for
+// an answer asks nothing else, and all who have asked are inside when the door is closed.
 import type { IncomingMessage, Server } from 'node:http'
 import type { Http2ServerRequest, ServerHttp2Session } from 'node:http2'
 import { Server as NetServer, type Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import type { FastifyInstance } from 'fastify'
 import type { Clock } from '../../core/clock.ts'
 import type { HttpContext } from '../context.ts'
@@ -16,8 +22,10 @@ const LISTEN_ON_MS = 3_000
 const QUIET_MS = 300
 /** A connection on which nothing happened for so long has nothing under way. */
 const SILENT_MS = 4_000
-/** How long answers are held back while the listener closes. */
-const HOLD_MS = 30
+/** How long requests are held back while the listener closes: the queue is this machine's own. */
+const LISTENER_HOLD_MS = 30
+/** The same before a GOAWAY: an answer has to get there and the next request back. */
+const GO_AWAY_HOLD_MS = 200
 const GIVE_UP_MS = 15_000
 const LOOK_MS = 50
 
@@ -26,7 +34,8 @@ export class Drain {
   readonly #context: HttpContext
   /** Open connections, and when something last happened on them. */
   #sockets = new Map<Socket, number>()
-  #sessions = new Set<ServerHttp2Session>()
+  /** Open sessions of HTTP/2 that were not told to go away, and when they began. */
+  #sessions = new Map<ServerHttp2Session, number>()
   /** When somebody connected last. */
   #busyAt = 0
 
@@ -40,14 +49,15 @@ export class Drain {
       socket.once('close', () => this.#sockets.delete(socket))
     })
     server.on('session', (session: ServerHttp2Session) => {
-      this.#sessions.add(session)
+      this.#sessions.set(session, context.clock.now())
       session.once('close', () => this.#sessions.delete(session))
     })
+    // Before Fastify's listener: a request that is to be held back must find the gate shut.
     server.prependListener('request', (request: IncomingMessage) => {
       this.#watch(request)
-      if (!context.draining || request.httpVersionMajor === 1)
-        return // GOAWAY: what is under way goes on, what is new opens a new connection.
-      ;(request as unknown as Http2ServerRequest).stream.session?.close()
+      if (!context.draining || request.httpVersionMajor === 1) return
+      const { session } = (request as unknown as Http2ServerRequest).stream
+      if (session) this.#sendAway([session as ServerHttp2Session])
     })
   }
 
@@ -60,7 +70,7 @@ export class Drain {
     const startedAt = clock.now()
     this.#context.draining = true
     hub.endAll('shutdown')
-    for (const session of this.#sessions) session.close()
+    this.#sendAway([...this.#sessions.keys()])
     this.#busyAt = Math.max(this.#busyAt, startedAt)
     await this.#until(() => {
       const now = clock.now()
@@ -85,35 +95,55 @@ export class Drain {
   }
 
   /**
-   * The kernel resets whoever stands in the queue of connections when it is closed. So for a moment
-   * nobody is answered: who waits for an answer does not connect again, and all who have connected are
-   * taken in. Right after the poll phase of the event loop (setImmediate) the queue is empty.
-   * (http.Server.close() would also destroy idle connections, on which a request may be arriving;
-   * net.Server.close() only stops listening.)
+   * GOAWAY (RFC 9113, 6.8): what is under way goes on; what is new opens a new connection. It cannot
+   * be announced first, as the RFC advises: Node ignores requests behind the first GOAWAY.
    */
-  async #stopListening(): Promise<void> {
-    const { clock } = this.#context
-    let open = () => {}
-    this.#context.gate = new Promise((resolve) => {
-      open = resolve
+  #sendAway(sessions: ServerHttp2Session[]): void {
+    const fresh = sessions.filter((session) => this.#sessions.delete(session))
+    if (fresh.length === 0) return
+    void this.#hold(GO_AWAY_HOLD_MS, () => {
+      for (const session of fresh) session.close()
     })
-    await new Promise<void>((resolve) => clock.after(HOLD_MS, resolve))
-    await new Promise<void>((resolve) =>
-      setImmediate(() => {
-        NetServer.prototype.close.call(this.#app.server as Server)
-        resolve()
-      }),
+  }
+
+  /**
+   * The kernel resets whoever stands in the queue of connections when it is closed; right after the
+   * poll phase of the event loop it is empty. (http.Server.close() would also destroy idle
+   * connections, on which a request may be arriving; net.Server.close() only stops listening.)
+   */
+  #stopListening(): Promise<void> {
+    return this.#hold(LISTENER_HOLD_MS, () =>
+      NetServer.prototype.close.call(this.#app.server as Server),
     )
-    this.#context.gate = undefined
-    open()
+  }
+
+  /** Closes a door, right after a poll phase, while requests have been held back for so long. */
+  #hold(ms: number, close: () => void): Promise<void> {
+    const context = this.#context
+    const held = new Promise<void>((resolve) => {
+      context.clock.after(ms, () =>
+        setImmediate(() => {
+          close()
+          resolve()
+        }),
+      )
+    })
+    const gate = Promise.all([context.gate, held]).then(() => {
+      if (context.gate === gate) context.gate = undefined
+    })
+    context.gate = gate
+    return held
   }
 
   #closeSilent(silentMs: number): void {
-    const now = this.#context.clock.now()
+    const silentSince = this.#context.clock.now() - silentMs
     for (const [socket, activeAt] of this.#sockets) {
-      const { _httpMessage: busy } = socket as Socket & { _httpMessage?: unknown }
-      if (!busy && now - activeAt >= silentMs && this.#sessions.size === 0) socket.end()
+      const { _httpMessage: busy, alpnProtocol } = socket as TLSSocket & { _httpMessage?: unknown }
+      if (!busy && alpnProtocol !== 'h2' && activeAt <= silentSince) socket.end()
     }
+    // What is left of these has not asked for anything.
+    const silent = [...this.#sessions].filter(([, since]) => since <= silentSince)
+    this.#sendAway(silent.map(([session]) => session))
   }
 
   #until(isDone: () => boolean): Promise<void> {

@@ -379,6 +379,16 @@ async function guestNames(fact: Fact): Promise<void> {
     t.equal(await claim(bench, 'guest-1', 'ann'), true)
   })
 
+  await fact('a name is held until its guest has come', async (t, bench) => {
+    bench.now += 999
+    await claim(bench, 'guest-1', 'ann')
+    // Its token is being minted, and the house is kept meanwhile.
+    await bench.pass(2 * SECOND)
+    await bench.touch('guest-1', true)
+    t.equal(await claim(bench, 'guest-1', 'ben'), false)
+    t.equal(await claim(bench, 'guest-1', 'ann'), true)
+  })
+
   await fact('a known name without a holder is taken', async (t, bench) => {
     await bench.touch('guest-1')
     t.equal(await claim(bench, 'guest-1', 'ann'), false)

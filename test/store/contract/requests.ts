@@ -86,6 +86,18 @@ async function outcomes(fact: Fact): Promise<void> {
       t.match(await start(bench, other), { answer: JSON.stringify(other) })
   })
 
+  await fact('two runs of one request keep each copy once', async (t, bench) => {
+    await start(bench)
+    await bench.post('bob', {}, { once })
+    bench.now += 10 * SECOND
+    t.match(await start(bench), { state: 'run' }, 'the first one hangs')
+    await finish(bench, 'the first one is done')
+    await bench.post(['bob', 'carol'], {}, { once })
+    await bench.post(['bob', 'carol'], {}, { once })
+    t.same(await bench.seqs('bob'), [1])
+    t.same(await bench.seqs('carol'), [2])
+  })
+
   await fact('finishing what was not started does nothing', async (t, bench) => {
     await finish(bench, 'x')
     t.same(await start(bench), { state: 'run' })
