@@ -10,6 +10,7 @@ import Fastify, {
   type FastifyServerOptions,
   LogController,
 } from 'fastify'
+import { ProblemError } from '../core/errors.ts'
 import { LIMITS } from '../protocol/limits.ts'
 import { POSTHORN_HEADER, PROTOCOL_VERSION } from '../protocol/names.ts'
 import type { HttpContext } from './context.ts'
@@ -79,6 +80,10 @@ export async function buildApp(
   })
   logRequests(app)
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, problems))
+  // What has a route but is not there: files of the documentation.
+  app.setNotFoundHandler((request, reply) =>
+    sendProblem(new ProblemError('not-found'), request, reply, problems),
+  )
   await app.register(cors, corsOptions(context))
   guardHttp(app)
   readBodies(app)

@@ -1,5 +1,6 @@
 // From claims to an identity (protocol section 2; RFC 7519, RFC 8725), as tables: what is not
 // exactly right is refused, with the code that tells a client whether a fresh token would help.
+// Signatures are checked before and are not looked at here.
 import t from 'tap'
 import { type ClaimRules, identityFrom } from '../../src/auth/claims.ts'
 import { ProblemError } from '../../src/core/errors.ts'

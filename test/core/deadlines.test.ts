@@ -1,5 +1,6 @@
 // Things that fall due, in buckets of a second: each is taken once, never early and at most a
-// second late; also when very many fall due together.
+// second late; also when very many fall due together (a store that sweeps must not stumble over a
+// crowd that came in one second).
 import * as fc from 'fast-check'
 import t from 'tap'
 import { Deadlines } from '../../src/core/deadlines.ts'

@@ -1,5 +1,6 @@
 // The limits of one mailbox (the table of protocol section 3), each at both sides of its number,
-// and what makes room: only what is acknowledged, oldest first, no more than is needed.
+// and what makes room: only what is acknowledged, oldest first, no more than is needed. The numbers
+// are written out here: they are promises, not whatever `limits.ts` says.
 import t, { type Test } from 'tap'
 import { type Letter, Mailbox } from '../../src/core/mailbox.ts'
 import { NOON } from '../helpers/clock.ts'

@@ -1,5 +1,6 @@
 // The mailbox as a pure object: ids, what it keeps and in which order it gives room, when a reader
-// is told of a loss (protocol sections 1, 3 and 4). Caps are in mailbox-caps.test.ts.
+// is told of a loss (protocol sections 1, 3 and 4). Time is an argument; its observer must hear of
+// every letter that was read or has gone, once. Caps are in mailbox-caps.test.ts.
 import * as fc from 'fast-check'
 import t from 'tap'
 import { type Entry, Mailbox, type MailboxObserver, type Refusal } from '../../src/core/mailbox.ts'

@@ -1,5 +1,6 @@
 // What counts as one network for the rate of new guests (protocol section 3: an address, of IPv6
-// the /56), and what a signal costs. (src/signaling/rates.ts)
+// the /56, however it is written), what a signal costs, and what a refusal says.
+// (src/signaling/rates.ts)
 import t from 'tap'
 import { ProblemError } from '../../src/core/errors.ts'
 import { Hub } from '../../src/delivery/hub.ts'

@@ -1,5 +1,6 @@
 // Who is polite toward whom (protocol section 5; perfect negotiation, W3C WebRTC 10.7): exactly one
-// side of each pair, and the newcomer toward everybody who is there.
+// side of each pair, and the newcomer toward everybody who is there. What decides is the order of
+// joining, never the clock.
 import * as fc from 'fast-check'
 import t from 'tap'
 import { isPolite, type RoomMember } from '../../src/core/room.ts'

@@ -1,5 +1,6 @@
 // The token bucket: `burst` at once, `perSecond` on average, never a request that is impossible,
-// and never more than both together over any time.
+// and never more than both together over any time, whatever the clocks of the nodes that share it.
+// The wait that it names is the wait.
 import * as fc from 'fast-check'
 import t from 'tap'
 import { type Bucket, type Rate, takeFrom } from '../../src/core/token-bucket.ts'

@@ -1,5 +1,6 @@
 // One stream of events, minute by minute on a clock turned by hand (protocol section 4): what comes
-// first, when it beats, warns and ends, and why. Slow sockets are in back-pressure.test.ts.
+// first, when it beats, warns and ends, and why. Its socket takes everything; slow ones are in
+// back-pressure.test.ts, the race with a doorbell in lost-wake-up.test.ts.
 import t, { type Test } from 'tap'
 import { EventStream, type StreamOptions, StreamSweep } from '../../src/delivery/event-stream.ts'
 import type { Read } from '../../src/delivery/hub.ts'

@@ -1,5 +1,6 @@
 // One page for one request (protocol section 4): at once when something is there, else with the
-// doorbell, else empty when the wait is over. Time is turned by hand.
+// doorbell, else empty when the wait is over. Time is turned by hand, and whatever ends a poll leaves
+// no timer behind.
 import t, { type Test } from 'tap'
 import { messageFrame } from '../../src/delivery/frames.ts'
 import type { Read, ReadOptions } from '../../src/delivery/hub.ts'

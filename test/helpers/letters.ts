@@ -1,5 +1,6 @@
 // Letters for tests of mailboxes, stores and delivery. A letter made here is known by its `seq`,
-// which stands in its tail as a signal's payload would.
+// which stands in its tail as a signal's payload would; its `bytes` are what the test says, so that
+// caps can be reached without megabytes of text.
 import type { Letter } from '../../src/core/mailbox.ts'
 import { NOON } from './clock.ts'
 

@@ -372,11 +372,15 @@ export interface RawAnswer {
 }
 
 /** Collects what comes until the socket is closed, or silent for so long after it has spoken. */
-export async function readRaw(socket: Socket, silentMs: number): Promise<RawAnswer> {
+export async function readRaw(
+  socket: Socket,
+  silentMs: number,
+  patienceMs = PATIENCE_MS,
+): Promise<RawAnswer> {
   const chunks: Buffer[] = []
   let isClosed = false
   await new Promise<void>((resolve) => {
-    socket.setTimeout(PATIENCE_MS, resolve)
+    socket.setTimeout(patienceMs, resolve)
     socket.on('data', (chunk) => {
       chunks.push(chunk)
       socket.setTimeout(silentMs)

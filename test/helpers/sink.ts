@@ -1,5 +1,6 @@
 // A socket that takes what a stream writes, or does not, as the test says. It remembers the most
-// that ever waited in it, and reads back what it took with an independent parser.
+// that ever waited in it, refuses writes behind the end, and reads back what it took with an
+// independent parser.
 import type { Sink } from '../../src/delivery/event-stream.ts'
 import { type Decoded, decodeText, type StreamEvent } from './events.ts'
 

@@ -39,8 +39,10 @@ async function drip() {
   const sockets = Array.from({ length: DRIPS }, async (_, n) => {
     const startedAt = performance.now()
     const socket = connect(Number(port), '127.0.0.1')
-    const timer = setInterval(() => socket.writable && socket.write('a'), 1000)
-    socket.write(heads[n % heads.length] as string)
+    const head = heads[n % heads.length] as string
+    socket.write(head)
+    // One in four says nothing at all.
+    const timer = setInterval(() => head !== '' && socket.writable && socket.write('a'), 1000)
     const parts: Buffer[] = []
     socket.on('data', (part) => parts.push(part))
     socket.on('error', () => {})
@@ -306,8 +308,11 @@ t.test('no spelling of a path reaches a handler without a token', async (t) => {
       })
       request.end()
     })
-  const files = await ask('GET', '/docs/static/..%2f..%2fpackage.json')
-  t.equal(files.status, 404, 'no path leads to a file')
+  for (const path of ['/docs/static/..%2f..%2fpackage.json', '/demo/..%2fpackage.json']) {
+    const { status, body } = await ask('GET', path)
+    t.equal(status, 404, 'no path leads to another file')
+    t.notMatch(body, 'package.json', 'or is repeated')
+  }
   let tried = 0
   const through: string[] = []
   const paths: [method: string, path: string][] = [
@@ -455,12 +460,14 @@ t.test('random bytes', async (t) => {
   const valid = [
     `POST /session/heartbeat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${token.length + 12}\r\n\r\n{"token":"${token}"}`,
     `GET /messages?wait=0&since=5&limit=3 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`,
-    'POST /sessions HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n',
+    'POST /sessions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n',
   ].map((text) => Buffer.from(text))
   const send = (bytes: Uint8Array) => {
     const socket = connect(s.port, '127.0.0.1')
-    socket.end(bytes)
-    return readRaw(socket, 60)
+    // Some clients close their side behind a request, and most do not.
+    if (bytes.length % 4 === 0) socket.end(bytes)
+    else socket.write(bytes)
+    return readRaw(socket, 20, 40)
   }
   const bytes = fc.uint8Array({ maxLength: 300 })
   const mutated = fc
@@ -481,7 +488,7 @@ t.test('random bytes', async (t) => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.nat(pipelined.length), { maxLength: 6 }), async (cuts) => {
       const socket = connect(s.port, '127.0.0.1').setNoDelay()
-      const answer = readRaw(socket, 100)
+      const answer = readRaw(socket, 5000)
       const edges = [0, ...cuts.sort((a, b) => a - b), pipelined.length]
       for (const [n, edge] of edges.slice(1).entries()) {
         socket.write(pipelined.subarray(edges[n], edge))

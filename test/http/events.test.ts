@@ -84,7 +84,8 @@ t.test('hello is one write, and the proof another', async (t) => {
   socket.write(`GET /events?n=1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${token}\r\n\r\n`)
   await until(() => chunks.join('').includes('event: hello'), 'hello')
   const hello = chunks.join('')
-  t.match(hello, /\r\n\r\n[0-9a-f]+\r\n: {2046}\nevent: hello\ndata: \{[^\n]*\}\n\n\r\n/)
+  // Node 26 puts what is written in the same turn behind the head into one chunk with it.
+  t.match(hello, /\r\n\r\n[0-9a-f]+\r\n: {2046}\nevent: hello\ndata: \{[^\n]*\}\n\n/)
   t.equal(hello.indexOf('event: proof'), -1)
   await s.clock.advance(250)
   await until(() => chunks.join('').includes('event: proof'), 'proof')

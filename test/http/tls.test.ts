@@ -371,8 +371,9 @@ t.test('an HTTP/2 client that breaks the rules hurts nobody else', async (t) => 
 })
 
 t.test('Node has nothing to warn of', async (t) => {
-  t.same(
-    warnings.map(({ message }) => message),
-    [],
-  )
+  // tap's own loader uses what newer versions of Node call deprecated.
+  const ours = warnings
+    .map(({ message }) => message)
+    .filter((text) => !/module\.register/.test(text))
+  t.same(ours, [])
 })

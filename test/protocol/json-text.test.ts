@@ -1,5 +1,6 @@
 // Cutting texts out of JSON agrees with JSON.parse, whatever the JSON looks like, and alters
-// nothing: not a digit, not an escape (payloads are opaque, protocol rule 4).
+// nothing: not a digit, not an escape (payloads are opaque, protocol rule 4). Also that no input
+// takes long or overflows: everything here reads what strangers send.
 import * as fc from 'fast-check'
 import t from 'tap'
 import { isDeeperThan, itemTexts, memberTexts, toOneLine } from '../../src/protocol/json-text.ts'

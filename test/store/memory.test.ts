@@ -1,5 +1,6 @@
 // The memory store keeps the contract; and what is its own: a bound on its bytes, what goes first
-// when there is no space, and books that are even again when everything has passed.
+// when there is no space, that a refusal changes nothing, and books that are even again when
+// everything has passed.
 import * as fc from 'fast-check'
 import t from 'tap'
 import type { Identity } from '../../src/core/grants.ts'
@@ -193,7 +194,7 @@ t.test('a letter in many mailboxes is one text', async (t) => {
   t.equal(bench.store.stats().bytes, 0)
 })
 
-t.test('what a keyed request has kept counts until it is done', async (t) => {
+t.test('copies of a keyed request count until it is done', async (t) => {
   const bench = makeBench()
   const once = { sender: 'alice', path: '/messages', key: 'k', item: 0 }
   const peers = Array.from({ length: 1000 }, (_, n) => `peer${n}`)

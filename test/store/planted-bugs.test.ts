@@ -1,5 +1,6 @@
 // The model of a mailbox finds what it is there to find: stores with one planted bug each. One that
-// passed unnoticed would mean that the real store is not looked at there either.
+// passed unnoticed would mean that the real store is not looked at there either. (The planted order
+// of listening and reading is in delivery/lost-wake-up.test.ts.)
 import t from 'tap'
 import { MemoryStore } from '../../src/store/memory.ts'
 import type { Store } from '../../src/store/store.ts'

@@ -1,4 +1,6 @@
-// Steps that meet: many calls at once are as if one came after the other, whatever the order.
+// Steps that meet: many calls at once are as if one came after the other, whatever the order. In one
+// process with a store in memory that is easy; over a disk or a network it is what a store is worth
+// (store.ts, ATOMICITY).
 import type { Test } from 'tap'
 import type { Identity } from '../../../src/core/grants.ts'
 import { NOON } from '../../helpers/clock.ts'

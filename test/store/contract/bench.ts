@@ -1,5 +1,6 @@
 // What the parts of the contract share: a store at a time that only the test moves, and short names
-// for its methods. Nothing here knows how a store is made.
+// for its methods. Nothing here knows how a store is made, or what it does beyond its contract: a
+// new store brings a function that makes an empty one.
 import type { Test } from 'tap'
 import type { Reading } from '../../../src/core/mailbox.ts'
 import type { Kept, Once, RoomState, Store } from '../../../src/store/store.ts'

@@ -1,5 +1,6 @@
 // Promises about mailboxes: order of ids, what is read behind a cursor, what is told of a loss,
-// what makes room, who is rung, and that repeating an append doubles nothing.
+// what makes room, who is rung, and that repeating an append doubles nothing (store.ts, ORDER, LOSS
+// and ATOMICITY; protocol sections 1, 3 and 4).
 import type { Test } from 'tap'
 import { NOON, NOON_ID } from '../../helpers/clock.ts'
 import { seqsOf } from '../../helpers/letters.ts'

@@ -1,4 +1,6 @@
-// Promises about requests with an idempotency key: every outcome, and for how long it is remembered.
+// Promises about requests with an idempotency key: every outcome, and for how long it is remembered
+// (protocol section 3). What a repeated run keeps, and that it doubles nothing, is in mailboxes.ts,
+// beside `append`.
 import type { Test } from 'tap'
 import type { Once } from '../../../src/store/store.ts'
 import { NOON } from '../../helpers/clock.ts'
@@ -33,7 +35,7 @@ async function outcomes(fact: Fact): Promise<void> {
     t.same(await start(bench), { state: 'running' })
   })
 
-  await fact('a claim that was not finished is free after 10 s', async (t, bench) => {
+  await fact('an unfinished claim is free after 10 s', async (t, bench) => {
     await start(bench)
     bench.now += 10 * SECOND
     t.same(await start(bench), { state: 'run' })

@@ -1,5 +1,6 @@
 // Promises about rooms: who gets in, what the others are told in the same step, how a room ends,
-// and whom one reaches through a room.
+// and whom one reaches through a room (protocol section 5). A refusal tells nobody and makes
+// nothing.
 import type { Test } from 'tap'
 import { NOON, NOON_ID } from '../../helpers/clock.ts'
 import { type Build, type Fact, factsOf, LEASE, membersOf, SECOND } from './bench.ts'

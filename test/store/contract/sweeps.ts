@@ -1,5 +1,6 @@
 // Promises about time: what is past it is never returned, swept or not, and once it was swept
-// nothing of it is left.
+// nothing of it is left (store.ts, EXPIRY). The last is tried by a day of life that uses everything
+// a store has, three times over.
 import type { Test } from 'tap'
 import { NOON } from '../../helpers/clock.ts'
 import { type Bench, type Build, factsOf, HOUR, LEASE, MINUTE, membersOf, SECOND } from './bench.ts'

@@ -1,4 +1,6 @@
-// Promises about what hangs on tokens: revocations, tickets for reading, and rates.
+// Promises about what hangs on tokens: revocations, tickets for reading, and rates (protocol
+// sections 2 and 3). A ticket dies with its token, two minutes after its last use, or when a ninth
+// comes.
 import type { Test } from 'tap'
 import type { Identity } from '../../../src/core/grants.ts'
 import { NOON } from '../../helpers/clock.ts'
