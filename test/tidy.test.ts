@@ -92,7 +92,7 @@ const trespasses = ({ path, imports }: Source): string[] =>
     )
     .map(({ target }) => `${path} → ${target}`)
 
-/** Packages that come in by another door. Their types may be named where the server is put together. */
+/** Packages that come in by another door. Where the server is put together, types may be named. */
 const sideDoors = ({ path, imports }: Source): string[] =>
   imports
     .filter(

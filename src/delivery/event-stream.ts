@@ -122,7 +122,7 @@ export class EventStream {
     this.#beatDue = true
     for (let page = first; ; page = await this.#readPage(false)) {
       // A gap after the opening: the reader comes back and is told at once what it missed.
-      if (page.reset && page !== first) return 'slow-reader'
+      if (page.reset && page !== first) return this.#read.ended ?? 'slow-reader'
       const reason = await this.#writePage(page)
       if (reason) return reason
       if (page.entries.length < PAGE_MESSAGES || page.cursor === page.newest) {

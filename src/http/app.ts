@@ -76,7 +76,8 @@ export async function buildApp(
   })
   app.addHook('onSend', (request, reply, payload, done) => {
     if (context.draining && request.raw.httpVersionMajor === 1) reply.header('Connection', 'close')
-    done(null, payload)
+    if (context.gate) context.gate.then(() => done(null, payload))
+    else done(null, payload)
   })
   logRequests(app)
   app.setErrorHandler((error, request, reply) => sendProblem(error, request, reply, problems))

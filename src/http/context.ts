@@ -22,7 +22,7 @@ export interface HttpContext extends SessionContext, DeliveryContext {
   sweep: StreamSweep
   /** Set when the server was told to stop: polls are short, answers say `Connection: close`. */
   draining: boolean
-  /** While it is there, requests wait for it before anything is done with them. */
+  /** While it is there, requests wait for it before anything is done with them, and answers too. */
   gate?: Promise<void> | undefined
   /** 0 to 1. */
   random(): number

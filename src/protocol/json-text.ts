@@ -84,10 +84,19 @@ function skipValue(json: string, start: number): number {
   return at
 }
 
-/** Is the value nested deeper than `max` levels? Stops at the limit, so it cannot overflow. */
-export function isDeeperThan(value: unknown, max: number): boolean {
-  if (typeof value !== 'object' || value === null) return false
-  if (max === 0) return true
-  const items = Array.isArray(value) ? value : Object.values(value)
-  return items.some((item) => isDeeperThan(item, max - 1))
+/**
+ * Is the JSON nested deeper than `max` levels? Looks at the text, because the text is what is
+ * forwarded: a repeated member would hide its first value from a look at the parsed one.
+ */
+export function isDeeperThan(json: string, max: number): boolean {
+  let depth = 0
+  for (let at = 0; ; ) {
+    STRUCTURE.lastIndex = at
+    const found = STRUCTURE.exec(json)
+    if (!found) return false
+    at = found[0] === '"' ? skipString(json, found.index) : found.index + 1
+    if (found[0] === '{' || found[0] === '[') depth += 1
+    else if (found[0] !== '"') depth -= 1
+    if (depth > max) return true
+  }
 }

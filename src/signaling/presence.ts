@@ -1,6 +1,8 @@
 // Presence is a lease, not a socket: any authenticated request and any open read renews it. A
 // member whose lease ran out leaves its rooms by `timeout`.
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { toTimestamp } from '../core/clock.ts'
+import { ProblemError } from '../core/errors.ts'
 import type { Identity } from '../core/grants.ts'
 import type { Address } from '../protocol/address.ts'
 import type { SignalingContext } from './context.ts'
@@ -9,13 +11,13 @@ import { findPeers } from './send.ts'
 
 const LEASE_RENEWAL_MS = 5_000
 
-/** The peer did something. */
-export async function renewLease(
-  context: SignalingContext,
-  { peer, guest }: Identity,
-): Promise<void> {
+/** The peer did something. @throws ProblemError token-invalid when its name is another guest's by now */
+export async function renewLease(context: SignalingContext, me: Identity): Promise<void> {
   const { store, clock, settings } = context
-  await store.touch({ peer, guest, leaseMs: settings.leaseMs, now: clock.now() })
+  const { peer, guest, holder } = me
+  const step = { peer, guest, holder, leaseMs: settings.leaseMs, now: clock.now() }
+  if (await store.touch(step)) return
+  throw new ProblemError('token-invalid', { detail: 'The name belongs to another guest by now.' })
 }
 
 /** @throws ProblemError peer-not-found for whoever may not reach that peer */
@@ -63,7 +65,9 @@ export class Housekeeping {
     if (now >= this.#renewAt) {
       const { leaseMs } = this.#context.settings
       this.#renewAt = now + Math.min(LEASE_RENEWAL_MS, leaseMs / 3)
-      for (const peer of hub.peers()) await store.touch({ peer, leaseMs, now })
+      for (const peer of hub.peers()) {
+        await store.touch({ peer, onlyKnown: true, leaseMs, now })
+      }
       for (const { ticket } of hub.all()) {
         if (ticket !== undefined) await store.useTicket({ ticket, stream: true, now })
       }
@@ -71,7 +75,11 @@ export class Housekeeping {
     }
     await store.sweep(now)
     for (const { peer, rooms } of await store.gonePeers(now)) {
-      for (const room of rooms) await leave(this.#context, peer, room, 'timeout')
+      for (const room of rooms) {
+        await leave(this.#context, peer, room, 'timeout')
+        // When a network fails, thousands are gone at once: others must be served in between.
+        await nextTurn()
+      }
     }
   }
 }

@@ -8,6 +8,7 @@ import { type Address, nameOf } from '../protocol/address.ts'
 import { clientLimits, LIMITS } from '../protocol/limits.ts'
 import { GUEST_PREFIX } from '../protocol/names.ts'
 import type { SignalingContext } from './context.ts'
+import { renewLease } from './presence.ts'
 import { takeGuestToken } from './rates.ts'
 import { leave } from './rooms.ts'
 
@@ -106,9 +107,9 @@ export async function takeSnapshot(context: SessionContext, me: Identity) {
 }
 
 async function startSession(context: SessionContext, identity: Identity, token: string) {
-  const { store, clock, settings } = context
-  const { peer, guest } = identity
-  await store.touch({ peer, guest, leaseMs: settings.leaseMs, now: clock.now() })
+  const { store, clock } = context
+  const { peer } = identity
+  await renewLease(context, identity)
   const ticket = randomBytes(16).toString('base64url')
   await store.addTicket({ ticket, identity, now: clock.now() })
   const refreshAfterMs = Math.round((identity.expiresAt - clock.now()) * REFRESH_SHARE)

@@ -51,8 +51,9 @@ interface PeerRecord {
   rooms: Set<string>
   /** Who reached this peer by `direct`, and until when it may reply. */
   replies?: Map<Address, { grantedAt: number; until: number }>
-  /** Guests: the holder of the name. */
+  /** Guests: the holder of the name, and when the name was claimed. */
   holder?: string
+  claimedAt?: number
 }
 
 interface RoomRecord {
@@ -104,8 +105,12 @@ export class MemoryStore implements Store {
 
   // ---- peers -------------------------------------------------------------------------------
 
-  async touch({ peer, guest, leaseMs, now }: TouchStep): Promise<void> {
+  async touch({ peer, guest, holder, onlyKnown, leaseMs, now }: TouchStep): Promise<boolean> {
+    const before = this.#peers.get(peer)
+    if (onlyKnown && !(before?.seen && isKnown(before.seen, now))) return true
+    if (holder !== undefined && this.#isOthers(peer, holder, now)) return false
     const record = this.#record(peer, now)
+    if (holder !== undefined) record.holder = holder
     const seen = record.seen && isKnown(record.seen, now) ? record.seen : undefined
     if (!seen) this.#handOver(record, now)
     if (!seen || seen.leaseUntil <= now) this.#due.peers.add(peer, now + leaseMs)
@@ -116,6 +121,7 @@ export class MemoryStore implements Store {
       guest: guest ?? seen?.guest ?? false,
     }
     this.#gone.delete(peer)
+    return true
   }
 
   async peer(address: Address, now: number): Promise<PeerState> {
@@ -167,18 +173,16 @@ export class MemoryStore implements Store {
     const taken = (hasDevice(peer) ? [this.#peers.get(peer)] : this.#recordsOf(name)).some(
       (record) => {
         record?.mailbox.expire(now)
-        const used =
-          record && ((record.seen && isKnown(record.seen, now)) || record.mailbox.size > 0)
-        return used && record.holder !== holder
+        return record && record.holder !== holder && isUsed(record, now)
       },
     )
-    const reserved = this.#givenUp.get(peer)
-    if (taken || (reserved && reserved.until > now && reserved.holder !== holder)) return false
+    if (taken || this.#isReserved(peer, holder, now)) return false
     // What a former guest of this name left behind is not handed on.
     const left = this.#peers.get(peer)
     if (left && left.holder !== holder && left.rooms.size === 0) this.#dropRecord(left)
     const record = this.#record(peer, now)
     record.holder = holder
+    record.claimedAt = now
     this.#givenUp.delete(peer)
     return true
   }
@@ -254,7 +258,7 @@ export class MemoryStore implements Store {
     if (!joined.members.has(peer)) {
       if (joined.members.size >= joined.capacity) return { state: 'full' }
       if (record.rooms.size >= LIMITS.roomsPerPeerMax) return { state: 'too-many-rooms' }
-      this.#space.take(MEMBER_BYTES)
+      this.#space.take(memberBytes(info))
       if (!found) this.#rooms.set(room, joined)
       for (const other of joined.members.keys()) this.#keep(other, notice, undefined, now)
       joined.members.set(peer, { peer, info, joinedAt: now, order: ++this.#joins })
@@ -270,8 +274,10 @@ export class MemoryStore implements Store {
 
   async leave({ room, peer, notice, tellPeer, now }: LeaveStep): Promise<number | undefined> {
     const found = this.#rooms.get(room)
-    if (!found?.members.delete(peer)) return undefined
-    this.#space.give(MEMBER_BYTES)
+    const member = found?.members.get(peer)
+    if (!found || !member) return undefined
+    found.members.delete(peer)
+    this.#space.give(memberBytes(member.info))
     if (found.members.size === 0) this.#rooms.delete(room)
     const record = this.#peers.get(peer)
     record?.rooms.delete(room)
@@ -396,6 +402,18 @@ export class MemoryStore implements Store {
     return new Mailbox(floor, reason, this.#generation, this.#letters)
   }
 
+  /** Does the name belong to another guest? */
+  #isOthers(peer: Address, holder: string, now: number): boolean {
+    const owner = this.#peers.get(peer)?.holder
+    return (owner !== undefined && owner !== holder) || this.#isReserved(peer, holder, now)
+  }
+
+  /** Did another guest give the name up lately? */
+  #isReserved(peer: Address, holder: string, now: number): boolean {
+    const reserved = this.#givenUp.get(peer)
+    return reserved !== undefined && reserved.until > now && reserved.holder !== holder
+  }
+
   #recordsOf(name: string): PeerRecord[] {
     const addresses = [...(this.#names.get(name) ?? [])]
     return addresses.map((address) => this.#peers.get(address) as PeerRecord)
@@ -491,6 +509,16 @@ export class MemoryStore implements Store {
     return mailbox !== undefined
   }
 }
+
+/** A parsed object takes up to twenty times its text (measured with arrays of empty objects). */
+const INFO_FACTOR = 20
+
+const memberBytes = (info: Record<string, unknown> | undefined) =>
+  MEMBER_BYTES + (info ? INFO_FACTOR * JSON.stringify(info).length : 0)
+
+/** Somebody has the name: it was claimed just now, or is known, or something waits for it. */
+const isUsed = ({ seen, claimedAt = 0, mailbox }: PeerRecord, now: number) =>
+  claimedAt + COMING_MS > now || (seen !== undefined && isKnown(seen, now)) || mailbox.size > 0
 
 const knownMs = (guest: boolean) =>
   guest ? LIMITS.guestKnownAfterLeaseMs : LIMITS.knownAfterLeaseMs

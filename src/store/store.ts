@@ -89,6 +89,10 @@ export interface TouchStep {
   peer: Address
   /** Absent: as it was. */
   guest?: boolean
+  /** A peer that is not known stays unknown: its session has ended under an open read. */
+  onlyKnown?: boolean
+  /** Guests: who acts. Only the holder of a name may. */
+  holder?: string | undefined
   leaseMs: number
   now: number
 }
@@ -123,8 +127,9 @@ export interface Store {
   /**
    * The peer did something: it is known, and online until its lease runs out. To the first device
    * of a name goes what waits in the bare mailbox, unless the bare name is known itself.
+   * @returns false when the name belongs to another guest by now: nothing was done
    */
-  touch(step: TouchStep): Promise<void>
+  touch(step: TouchStep): Promise<boolean>
   /** Of a full address. */
   peer(address: Address, now: number): Promise<PeerState>
   /** The full addresses that a name reaches: its known devices (the 16 used last), and the bare name if known. */

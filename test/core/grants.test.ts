@@ -1,6 +1,6 @@
 // What a grant allows, as a table (protocol section 2): `exact` or `prefix*`, matched against the
-// address without its device unless the grant holds a `:`. Nothing that is not listed is allowed, and
-// what looks like a pattern is text.
+// address without its device unless the grant holds a `:`. Nothing that is not listed is allowed,
+// and what looks like a pattern is text.
 import * as fc from 'fast-check'
 import t from 'tap'
 import { type Identity, isGrant, mayJoin, mayReachDirectly } from '../../src/core/grants.ts'

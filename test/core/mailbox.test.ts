@@ -29,7 +29,7 @@ function makeBox({ floor = GENERATION, reason = 'store-restarted' }: Made = {}) 
 
 const idOf = (kept: Entry | Refusal): number => ('id' in kept ? kept.id : Number.NaN)
 
-/** Keeps letters that expire after the given seconds, a millisecond apart; their seq counts from 1. */
+/** Keeps letters that live for so many seconds, a millisecond apart; their seq counts from 1. */
 const fill = (box: Mailbox, ...lives: number[]) =>
   lives.map((life, at) => {
     const expiresAt = NOON + life * SECOND

@@ -1,6 +1,6 @@
 // Reads and the doorbell: a ring is remembered until somebody waits for it, whatever else happens
-// meanwhile; a mailbox has eight reads at most, on one node; ends are told once and the first reason
-// counts.
+// meanwhile; a mailbox has eight reads at most, on one node; ends are told once and the first
+// reason counts.
 import t from 'tap'
 import { Hub, Read, type ReadOptions } from '../../src/delivery/hub.ts'
 import { FakeClock, NOON, settle } from '../helpers/clock.ts'

@@ -1,6 +1,6 @@
 // One page for one request (protocol section 4): at once when something is there, else with the
-// doorbell, else empty when the wait is over. Time is turned by hand, and whatever ends a poll leaves
-// no timer behind.
+// doorbell, else empty when the wait is over. Time is turned by hand, and whatever ends a poll
+// leaves no timer behind.
 import t, { type Test } from 'tap'
 import { messageFrame } from '../../src/delivery/frames.ts'
 import type { Read, ReadOptions } from '../../src/delivery/hub.ts'
@@ -221,7 +221,7 @@ fact(t, 'what a poll presents is acknowledged', async (t, { store, clock, post, 
 })
 
 fact(t, 'an ended session leaves nothing behind', async (t, { store, hub, clock, poll }) => {
-  await store.touch({ peer: 'bob', leaseMs: 45 * SECOND, now: clock.now() })
+  await store.touch({ peer: 'bob', guest: false, leaseMs: 45 * SECOND, now: clock.now() })
   const held = poll()
   await settle()
   // As signaling/sessions does it: the read wakes up behind the forgetting.

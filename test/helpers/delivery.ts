@@ -1,6 +1,6 @@
 // The parts around a read, put together as server.ts does it: a memory store whose doorbell rings a
-// hub, a clock turned by hand, and a way to post. The store began a minute ago, so that every cursor
-// of it is above its generation.
+// hub, a clock turned by hand, and a way to post. The store began a minute ago, so that every
+// cursor of it is above its generation.
 import { Hub } from '../../src/delivery/hub.ts'
 import type { DeliveryContext } from '../../src/delivery/long-poll.ts'
 import { MemoryStore } from '../../src/store/memory.ts'

@@ -1,6 +1,6 @@
 // Reads a stream of server-sent events as a browser would: bytes in whatever pieces they come,
-// decoded by an independent parser of the format (WHATWG HTML, 9.2.6). What that parser finds odd is
-// kept, so that a test can want there to be nothing.
+// decoded by an independent parser of the format (WHATWG HTML, 9.2.6). What that parser finds odd
+// is kept, so that a test can want there to be nothing.
 import { createParser } from 'eventsource-parser'
 
 export interface StreamEvent {

@@ -6,6 +6,7 @@ import { createHmac, generateKeyPairSync, type KeyObject, randomBytes, sign } fr
 import { once } from 'node:events'
 import { createServer } from 'node:http'
 import { type AddressInfo, connect, type Socket } from 'node:net'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { createParser } from 'eventsource-parser'
 import type { Test } from 'tap'
 import { type Config, readConfig } from '../../src/config/config.ts'
@@ -15,7 +16,8 @@ import { FakeClock } from './clock.ts'
 
 export const SECRET = randomBytes(32).toString('base64url')
 export const METRICS_TOKEN = 'metrics-token-of-the-tests'
-const PATIENCE_MS = 8_000
+/** Only a failure is waited for so long. */
+const PATIENCE_MS = 15_000
 const ERROR_LEVEL = 50
 
 // biome-ignore lint/suspicious/noExplicitAny: bodies are looked at by the tests
@@ -257,6 +259,14 @@ export async function until(
     if (performance.now() > end) throw new Error(`waited in vain for ${what}`)
     await new Promise((resolve) => setTimeout(resolve, 3))
   }
+}
+
+/** How late the timers of this process are at most: on a busy machine real times are longer. */
+export function watchLateness(t: Test): () => number {
+  const delay = monitorEventLoopDelay({ resolution: 10 })
+  delay.enable()
+  t.teardown(() => delay.disable())
+  return () => delay.max / 1e6
 }
 
 /** Asserts that the answer is the problem document of the code. */

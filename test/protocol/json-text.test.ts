@@ -147,7 +147,7 @@ t.test('toOneLine', async (t) => {
 
 t.test('isDeeperThan', async (t) => {
   const nest = (levels: number, open: string, close: string) =>
-    JSON.parse(open.repeat(levels - 1) + (open === '[' ? '[]' : '{}') + close.repeat(levels - 1))
+    open.repeat(levels - 1) + (open === '[' ? '[]' : '{}') + close.repeat(levels - 1)
 
   t.test('counts the outermost level as the first', async (t) => {
     for (const [open, close] of [
@@ -162,18 +162,19 @@ t.test('isDeeperThan', async (t) => {
   })
 
   t.test('counts no level for what is no container', async (t) => {
-    for (const value of [1, 'a', true, null, undefined]) t.equal(isDeeperThan(value, 0), false)
+    for (const json of ['1', '"[{"', 'true', 'null']) t.equal(isDeeperThan(json, 0), false)
   })
 
   t.test('looks at every branch', async (t) => {
-    const value = { a: 1, b: [null, { c: 'x' }, [[]]] }
-    t.equal(isDeeperThan(value, 4), false)
-    t.equal(isDeeperThan(value, 3), true)
+    const json = '{"a":1,"b":[null,{"c":"x"},[[]]]}'
+    t.equal(isDeeperThan(json, 4), false)
+    t.equal(isDeeperThan(json, 3), true)
+    t.equal(isDeeperThan('{"a":[[[]]],"a":1}', 3), true, 'also what a repeated member hides')
   })
 
   t.test('survives any depth', async (t) => {
-    t.equal(isDeeperThan(JSON.parse('['.repeat(200_000) + ']'.repeat(200_000)), 32), true)
-    t.equal(isDeeperThan(JSON.parse(`${'{"a":'.repeat(50_000)}1${'}'.repeat(50_000)}`), 32), true)
+    t.equal(isDeeperThan('['.repeat(200_000) + ']'.repeat(200_000), 32), true)
+    t.equal(isDeeperThan(`${'{"a":'.repeat(50_000)}1${'}'.repeat(50_000)}`, 32), true)
   })
 
   t.test('agrees with counting brackets', async (t) => {
@@ -185,7 +186,7 @@ t.test('isDeeperThan', async (t) => {
         if (char === ']' || char === '}') depth -= 1
       }
       // A repeated name hides its earlier values, so the parsed value may be less deep.
-      return isDeeperThan(JSON.parse(json), max) ? deepest > max : true
+      return isDeeperThan(json, max) ? deepest > max : true
     })
     await holds(t, property, { runs: RUNS, what: 'never deeper than it is written' })
   })

@@ -1,7 +1,7 @@
 // The contract of every store (src/store/store.ts), promise by promise. Call it with a way to make
-// an empty store; it needs nothing else of it but the methods of the contract, and time is always an
-// argument. Grouped as the contract is: peers, mailboxes, rooms, requests, tokens, the store itself;
-// then steps that meet, and the model (contract/model.ts).
+// an empty store; it needs nothing else of it but the methods of the contract, and time is always
+// an argument. Grouped as the contract is: peers, mailboxes, rooms, requests, tokens, the store
+// itself; then steps that meet, and the model (contract/model.ts).
 import type { Test } from 'tap'
 import { testAtomicity } from './contract/atomicity.ts'
 import type { Build } from './contract/bench.ts'

@@ -60,7 +60,7 @@ function parseBody(request: FastifyRequest, body: Buffer): unknown {
   } catch {
     throw new ProblemError('invalid-json')
   }
-  if (isDeeperThan(value, LIMITS.jsonDepthMax)) {
+  if (isDeeperThan(text, LIMITS.jsonDepthMax)) {
     throw new ProblemError('invalid-json', {
       detail: `The body has more than ${LIMITS.jsonDepthMax} levels.`,
     })

@@ -7,8 +7,8 @@
 //   4. a connection that stays silent is closed from our side, in order (FIN, not RST).
 //
 // Closing a door hurts whoever is just coming through it: a connection in the queue of a listener, a
-// request that crosses a GOAWAY. So requests are held back for a moment before (`gate`). Who waits for
-// an answer asks nothing else, and all who have asked are inside when the door is closed.
+// request that crosses a GOAWAY. So nobody is answered for a moment before (`gate`). Who waits for an
+// answer asks nothing else, and all who have asked are inside when the door is closed.
 import type { IncomingMessage, Server } from 'node:http'
 import type { Http2ServerRequest, ServerHttp2Session } from 'node:http2'
 import { Server as NetServer, type Socket } from 'node:net'
@@ -22,10 +22,11 @@ const LISTEN_ON_MS = 3_000
 const QUIET_MS = 300
 /** A connection on which nothing happened for so long has nothing under way. */
 const SILENT_MS = 4_000
-/** How long requests are held back while the listener closes: the queue is this machine's own. */
-const LISTENER_HOLD_MS = 30
-/** The same before a GOAWAY: an answer has to get there and the next request back. */
-const GO_AWAY_HOLD_MS = 200
+/**
+ * How long answers are held back before a door is closed: the last ones have to get there, and the
+ * next request back, from a client that is busy too.
+ */
+const HOLD_MS = 200
 const GIVE_UP_MS = 15_000
 const LOOK_MS = 50
 
@@ -101,7 +102,7 @@ export class Drain {
   #sendAway(sessions: ServerHttp2Session[]): void {
     const fresh = sessions.filter((session) => this.#sessions.delete(session))
     if (fresh.length === 0) return
-    void this.#hold(GO_AWAY_HOLD_MS, () => {
+    void this.#hold(() => {
       for (const session of fresh) session.close()
     })
   }
@@ -112,16 +113,14 @@ export class Drain {
    * connections, on which a request may be arriving; net.Server.close() only stops listening.)
    */
   #stopListening(): Promise<void> {
-    return this.#hold(LISTENER_HOLD_MS, () =>
-      NetServer.prototype.close.call(this.#app.server as Server),
-    )
+    return this.#hold(() => NetServer.prototype.close.call(this.#app.server as Server))
   }
 
-  /** Closes a door, right after a poll phase, while requests have been held back for so long. */
-  #hold(ms: number, close: () => void): Promise<void> {
+  /** Closes a door, right after a poll phase, while answers are held back. */
+  #hold(close: () => void): Promise<void> {
     const context = this.#context
     const held = new Promise<void>((resolve) => {
-      context.clock.after(ms, () =>
+      context.clock.after(HOLD_MS, () =>
         setImmediate(() => {
           close()
           resolve()

@@ -6,6 +6,7 @@ import type { HttpContext } from '../context.ts'
 import { ResponseSink } from '../response-sink.ts'
 import { nonceQuery, operation, ticketQuery } from './operation.ts'
 import { readNonce, readQuery, readSince } from './parameters.ts'
+import { endWhenGone, readExpiry } from './reads.ts'
 
 /** Streams end spread out, so that their readers do not all come back at once. */
 const AGE_SPREAD = 0.1
@@ -62,12 +63,13 @@ export function eventRoutes(app: FastifyInstance, context: HttpContext): void {
 async function openStream(context: HttpContext, request: FastifyRequest, reply: FastifyReply) {
   const { hub, sweep, http } = context
   const query = readQuery(request)
-  const { peer, expiresAt } = request.identity
+  const { peer } = request.identity
+  const expiresAt = readExpiry(context, request)
   const since = readSince(lastEventId(request) ?? query['since'])
   const n = readNonce(query['n'])
   const ticket = query['ticket']
   const read = hub.open({ peer, kind: 'stream', n, expiresAt, ticket })
-  reply.raw.once('close', () => read.end('gone'))
+  endWhenGone(read, reply)
   const maxAgeMs = http.streamMaxAgeMs * (1 + AGE_SPREAD * (2 * context.random() - 1))
   const { firstOfTicket } = request
   const nudge = query['nudge'] === '1'

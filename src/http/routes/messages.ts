@@ -26,6 +26,7 @@ import {
   readSince,
   readWait,
 } from './parameters.ts'
+import { endWhenGone, readExpiry } from './reads.ts'
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 /** While the server stops, a poll is answered soon, so that its reader looks elsewhere. */
@@ -307,13 +308,14 @@ interface Hold {
 /** Listens, reads, waits; gives up when the client goes away (nothing is lost: it asks again). */
 async function holdPoll(
   context: HttpContext,
-  { identity }: FastifyRequest,
+  request: FastifyRequest,
   reply: FastifyReply,
   { since, limit, waitMs, n }: Hold,
 ): Promise<Page> {
-  const { peer, expiresAt } = identity
+  const { peer } = request.identity
+  const expiresAt = readExpiry(context, request)
   const read = context.hub.open({ peer, kind: 'poll', n, expiresAt })
-  reply.raw.once('close', () => read.end('gone'))
+  endWhenGone(read, reply)
   const heldMs = context.draining ? Math.min(waitMs, DRAINING_WAIT_MS) : waitMs
   try {
     return await pollPage(context, { read, since, limit, waitMs: heldMs })

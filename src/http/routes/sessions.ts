@@ -48,7 +48,7 @@ export function sessionRoutes(app: FastifyInstance, context: HttpContext): void 
       // The earlier token of the name's holder may come as Bearer too.
       const token = findToken(request)
       const guest = { ...readGuest(request), ...(token !== undefined && { token }) }
-      const session = await openGuest(context, guest, request.ip)
+      const session = await openGuest(context, guest, request.ip ?? '')
       return reply.code(201).send(session)
     },
   )

@@ -57,9 +57,15 @@ export class Bench {
     if (swept) await this.store.sweep(this.now)
   }
 
-  async touch(peer: string, guest?: boolean): Promise<void> {
-    const step = { peer, leaseMs: LEASE, now: this.now }
-    await this.store.touch(guest === undefined ? step : { ...step, guest })
+  /** A request of the peer. */
+  touch(peer: string, guest?: boolean, holder?: string): Promise<boolean> {
+    const step = { peer, holder, leaseMs: LEASE, now: this.now }
+    return this.store.touch(guest === undefined ? step : { ...step, guest })
+  }
+
+  /** An open read of the peer goes on. */
+  renew(peer: string): Promise<boolean> {
+    return this.store.touch({ peer, onlyKnown: true, leaseMs: LEASE, now: this.now })
   }
 
   /** Posts a letter of two minutes; its seq counts from 1. */

@@ -90,11 +90,38 @@ async function leases(fact: Fact): Promise<void> {
     })
   }
 
+  await fact('an open read renews the lease', async (t, bench) => {
+    await bench.touch('bob')
+    for (let n = 0; n < 4; n++) {
+      await bench.pass(30 * SECOND)
+      t.equal(await bench.renew('bob'), true)
+      t.match(await stateOf(bench, 'bob'), { online: true })
+    }
+    await bench.pass(LEASE + HOUR)
+    await bench.renew('bob')
+    t.match(await stateOf(bench, 'bob'), { online: true }, 'of who is known')
+  })
+
+  await fact('an open read makes nobody known', async (t, bench) => {
+    const before = bench.store.stats()
+    t.equal(await bench.renew('bob'), true)
+    t.same(await stateOf(bench, 'bob'), { online: false }, 'that never came')
+    await bench.touch('carol')
+    await bench.store.forget('carol', bench.now)
+    await bench.renew('carol')
+    t.same(await stateOf(bench, 'carol'), { online: false }, 'that has ended its session')
+    t.same(bench.store.stats(), before, 'and leaves nothing behind')
+    await bench.touch('dora')
+    await bench.pass(KNOWN_MS, { swept: false })
+    await bench.renew('dora')
+    t.same(await knownOf(bench, 'dora'), [], 'that is forgotten')
+  })
+
   await fact('a guest stays one when it is not said', async (t, bench) => {
     await bench.touch('guest-1', true)
-    await bench.touch('guest-1')
-    await bench.touch('bob', false)
+    await bench.renew('guest-1')
     await bench.touch('bob')
+    await bench.renew('bob')
     await bench.pass(GUEST_KNOWN_MS)
     t.same(await knownOf(bench, 'guest-1'), [])
     t.same(await knownOf(bench, 'bob'), ['bob'])
@@ -370,7 +397,7 @@ async function guestNames(fact: Fact): Promise<void> {
     bench.store.claimName({ peer, holder, now: bench.now })
   const hold = async (bench: Bench, peer: string, holder: string) => {
     await claim(bench, peer, holder)
-    await bench.touch(peer, true)
+    await bench.touch(peer, true, holder)
   }
 
   await fact('a free name is given, to its holder again', async (t, bench) => {
@@ -441,6 +468,41 @@ async function guestNames(fact: Fact): Promise<void> {
     t.match(await bench.store.snapshot('guest-1', bench.now), { cursor: 0, rooms: [] })
   })
 
+  await fact('only its holder acts under a name', async (t, bench) => {
+    await claim(bench, 'guest-1', 'ann')
+    t.equal(await bench.touch('guest-1', true, 'ben'), false)
+    t.same(await stateOf(bench, 'guest-1'), { online: false }, 'another one changes nothing')
+    t.equal(await bench.touch('guest-1', true, 'ann'), true)
+    await bench.pass(SECOND)
+    t.equal(await bench.touch('guest-1', true, 'ben'), false)
+    t.match(await stateOf(bench, 'guest-1'), { online: true, lastSeenAt: NOON })
+  })
+
+  await fact('a former holder acts no more', async (t, bench) => {
+    await hold(bench, 'guest-1', 'ann')
+    await bench.pass(GUEST_KNOWN_MS, { swept: false })
+    await hold(bench, 'guest-1', 'ben')
+    t.equal(await bench.touch('guest-1', true, 'ann'), false, 'when another has the name')
+    await bench.store.forget('guest-1', bench.now)
+    t.equal(await bench.touch('guest-1', true, 'ann'), false, 'or has given it up lately')
+    t.equal(await bench.touch('guest-1', true, 'ben'), true)
+  })
+
+  await fact('who comes back to a free name holds it', async (t, bench) => {
+    await hold(bench, 'guest-1', 'ann')
+    await bench.pass(GUEST_KNOWN_MS + 3 * SECOND)
+    t.equal(await bench.touch('guest-1', true, 'ann'), true, 'its token is good for longer')
+    t.equal(await claim(bench, 'guest-1', 'ben'), false)
+    t.equal(await claim(bench, 'guest-1', 'ann'), true)
+  })
+
+  await fact('a claim holds until its guest comes', async (t, bench) => {
+    t.equal(await claim(bench, 'guest-1', 'ann'), true)
+    t.equal(await claim(bench, 'guest-1', 'ben'), false, 'though nobody has come yet')
+    await bench.pass(HOUR)
+    t.equal(await claim(bench, 'guest-1', 'ben'), true, 'but not for ever')
+  })
+
   await fact('a device is for the holder of its name', async (t, bench) => {
     t.equal(await claim(bench, 'guest-1:phone', 'ann'), false, 'of no name')
     await hold(bench, 'guest-1', 'ann')
@@ -454,8 +516,10 @@ async function guestNames(fact: Fact): Promise<void> {
     await hold(bench, 'guest-1', 'ann')
     await hold(bench, 'guest-1:phone', 'ann')
     await bench.store.forget('guest-1', bench.now)
-    await bench.pass(HOUR, { swept: false })
-    await bench.touch('guest-1:phone')
+    for (let n = 0; n < 6; n++) {
+      await bench.pass(10 * MINUTE)
+      await bench.renew('guest-1:phone')
+    }
     t.equal(await claim(bench, 'guest-1', 'ben'), false)
   })
 }

@@ -87,6 +87,10 @@ async function liveADay(bench: Bench): Promise<void> {
   await bench.pass(10 * MINUTE, { swept: false })
   await store.startRequest({ ...once, bodyHash: 'h', now: bench.now })
   await store.finishRequest({ ...once, answer: 'y', complete: false, now: bench.now })
+  await store.startRequest({ ...once, key: 'm', bodyHash: 'h', now: bench.now })
+  await bench.pass(11 * SECOND)
+  await store.startRequest({ ...once, key: 'm', bodyHash: 'h', now: bench.now })
+  for (let n = 0; n < 12; n++) await bench.pass(MINUTE)
   await store.forget('guest-1', bench.now)
   await bench.pass(LEASE + 2 * SECOND)
   for (const { peer, rooms } of await store.gonePeers(bench.now)) {
